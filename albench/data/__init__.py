@@ -1,1 +1,65 @@
-""""""
+"""Data sets: where mini-batches come from, one file a data set.
+
+A data set is named here without importing torch or its files, so that a wrong name is refused at once; `load_dataset`
+imports the one that is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from albench.errors import unknown_name
+
+if TYPE_CHECKING:
+    from albench.data.dataset import Dataset
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetEntry:
+    """A data set as the command line knows it."""
+
+    description: str
+    """One line: what it holds and where it comes from."""
+    module: str
+    """The module that loads it: a function ``load(data_dir, seed)``."""
+    real: bool
+    """Whether an accuracy on it means anything."""
+
+
+DATASETS: dict[str, DatasetEntry] = {
+    "digits": DatasetEntry(
+        description="1,797 handwritten digits of 8 × 8 pixels, bundled with scikit-learn: real, no download",
+        module="albench.data.digits",
+        real=True,
+    ),
+    "mnist": DatasetEntry(
+        description="70,000 handwritten digits of 28 × 28 pixels, in torchvision's layout under --data-dir",
+        module="albench.data.mnist",
+        real=True,
+    ),
+    "synthetic": DatasetEntry(
+        description="random numbers with random labels: for timing only",
+        module="albench.data.synthetic",
+        real=False,
+    ),
+}
+
+
+def dataset_named(name: str) -> DatasetEntry:
+    """Return the data set called `name`; an unknown name is a `UsageError` with the nearest names."""
+    if name not in DATASETS:
+        raise unknown_name("data set", name, DATASETS)
+    return DATASETS[name]
+
+
+def load_dataset(name: str, *, data_dir: Path | None = None, seed: int = 0) -> Dataset:
+    """Return the data set called `name`, split into training and held-out instances.
+
+    `data_dir` is where downloaded data sets lie; None stands for the environment variable ALBENCH_DATA_DIR.
+    """
+    module = importlib.import_module(dataset_named(name).module)
+    dataset: Dataset = module.load(data_dir=data_dir, seed=seed)
+    return dataset

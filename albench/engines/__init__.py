@@ -1,1 +1,58 @@
-""""""
+"""Engines: what really runs a schedule on lanes, one file an engine.
+
+from albench.engines import make_engine
+with make_engine("threads", network, learning_rate=1e-4, lanes=2) as engine:
+    engine.fit(batches)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Literal
+
+from albench.engines.engine import Engine, as_network
+from albench.engines.errors import ComponentError
+from albench.engines.options import EngineOptions, LearningRate
+from albench.errors import unknown_name
+
+if TYPE_CHECKING:
+    from albench.component import ComponentNetwork
+
+ENGINES: dict[str, tuple[str, str]] = {
+    "serial": ("albench.engines.serial", "SerialEngine"),
+    "threads": ("albench.engines.threads", "ThreadsEngine"),
+    "fused": ("albench.engines.fused", "FusedEngine"),
+}
+"""Name → module and class; a module is imported when its engine is made."""
+
+__all__ = ["ENGINES", "ComponentError", "Engine", "EngineOptions", "LearningRate", "make_engine"]
+
+
+def make_engine(
+    name: str,
+    network: ComponentNetwork,
+    *,
+    learning_rate: LearningRate = 1e-4,
+    weight_decay: float = 0.0,
+    distinct_targets: bool | Literal["auto"] = "auto",
+    lanes: int | None = None,
+    trace: bool = False,
+) -> Engine:
+    """Return the engine called `name` for `network`, ready to ``fit``.
+
+    `learning_rate` is the base rate of Adam or a function of the mini-batch index. `lanes` None stands for as many as
+    are useful here; more lanes than components are capped, which ``engine.notes`` says. `trace` keeps a span a task.
+    Raises `UsageError` for an unknown name, an option out of range, or a network that the engine cannot run.
+    """
+    if name not in ENGINES:
+        raise unknown_name("engine", name, ENGINES)
+    options = EngineOptions(
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        distinct_targets=distinct_targets,
+        lanes=lanes,
+        trace=trace,
+    )
+    module, kind = ENGINES[name]
+    engine_class: type[Engine] = getattr(importlib.import_module(module), kind)
+    return engine_class(as_network(network), options)

@@ -1,1 +1,48 @@
-""""""
+"""Methods: what is compared, one file a method, all behind one interface.
+
+A method turns a network description into a `Trainer`: something that trains on mini-batches and predicts. Which
+engines a method can run on is said here, without importing torch, so that bad names are refused in a millisecond.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from albench.errors import unknown_name
+
+if TYPE_CHECKING:
+    from albench.methods.trainer import Trainer, TrainerOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A method as the command line knows it."""
+
+    title: str
+    """Its name in tables and figures."""
+    engines: tuple[str, ...]
+    """The engines that can run it, the default first."""
+    module: str
+    """The module that makes its trainer: a function ``make_trainer(options)``."""
+
+
+METHODS: dict[str, Method] = {
+    "al": Method(title="AL", engines=("serial", "threads", "fused"), module="albench.methods.al"),
+    "bp": Method(title="BP", engines=("eager",), module="albench.methods.bp"),
+}
+
+
+def method_named(name: str) -> Method:
+    """Return the method called `name`; an unknown name is a `UsageError` with the nearest names."""
+    if name not in METHODS:
+        raise unknown_name("method", name, METHODS)
+    return METHODS[name]
+
+
+def make_trainer(method: str, options: TrainerOptions) -> Trainer:
+    """Return a trainer of `method`, freshly initialised from ``options.seed``."""
+    module = importlib.import_module(method_named(method).module)
+    trainer: Trainer = module.make_trainer(options)
+    return trainer

@@ -1,0 +1,210 @@
+"""Engine: what really runs a schedule on lanes.
+
+An engine owns the optimizers, the rates, the buffers and the order of the tasks; the components only compute. What
+all engines share stands here: checking what comes in, counting mini-batches, and the state of a run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, ClassVar, NamedTuple, Self, cast
+
+import torch
+from torch import Tensor
+
+from albench.component import ComponentNetwork, Target
+from albench.engines.batch import Batch, check_batch
+from albench.engines.options import EngineOptions
+from albench.engines.state import FORMAT, VERSION, EngineState, Moments, check_state, component_state, load_component
+from albench.engines.task import ComponentTasks, Span
+from albench.errors import UsageError
+
+
+class Input(NamedTuple):
+    """A mini-batch as component 0 takes it."""
+
+    minibatch: int
+    """k, counted from 0 over all calls of ``fit``."""
+    features: Tensor
+    target: Target
+
+
+class Engine(ABC):
+    """Trains the components of a network; use `albench.engines.make_engine` to get one."""
+
+    name: ClassVar[str]
+    """As `make_engine` and the command line know it."""
+    lane_kind: ClassVar[str]
+    """What a lane of this engine is; records carry it."""
+
+    def __init__(self, network: ComponentNetwork, options: EngineOptions) -> None:
+        self.network = network
+        self.options = options
+        self.components: Sequence[Any] = list(network.components)
+        if not self.components:
+            raise UsageError("the network has no components: there is nothing to train")
+        self.lanes = self._choose_lanes()
+        """Lanes that really run; at most one a component."""
+        self.notes: list[str] = []
+        """What a user should know, such as lanes that were capped."""
+        if options.lanes is not None and self.lanes < options.lanes:
+            self.notes.append(
+                f"{options.lanes} lanes asked for, {self.lanes} used: {self.name} has "
+                f"{len(self.components)} components to spread"
+            )
+        self.minibatches_seen = 0
+        """Mini-batches trained so far; the index k of the next one."""
+        self._interrupted = False
+
+    @abstractmethod
+    def _choose_lanes(self) -> int:
+        """Return K for the network and the options."""
+
+    @abstractmethod
+    def _run(self, inputs: Iterator[Input]) -> None:
+        """Run every task of every mini-batch, in an order that keeps the schedule's arrows, and drain."""
+
+    @abstractmethod
+    def _moments(self, component: int) -> Moments:
+        """Return a copy of the optimizer's state of one component, by parameter name."""
+
+    @abstractmethod
+    def _load_moments(self, component: int, moments: Moments) -> None:
+        """Take the optimizer's state of one component."""
+
+    @property
+    @abstractmethod
+    def losses(self) -> list[dict[str, float]]:
+        """Per component: its local losses on the last mini-batch, by name; empty before the first."""
+
+    @property
+    @abstractmethod
+    def spans(self) -> list[Span]:
+        """When each task ran, if ``trace=True`` was asked for."""
+
+    def fit(self, batches: Iterable[Batch]) -> None:
+        """Train on mini-batches, read lazily, and return when the pipeline has drained.
+
+        `batches`: pairs of x ``[B, …]`` floating point and y ``[B]`` int64. Raises `UsageError` for a mini-batch that
+        cannot be trained on and `ComponentError` for a component that fails. An error while *reading* leaves every
+        component trained on the same mini-batches; after an error in a component they are not, and ``fit`` refuses to
+        go on until a state is loaded.
+        """
+        if self._interrupted:
+            raise UsageError(
+                "an earlier fit broke off in the middle of the pipeline: load_state_dict() a state from before it"
+            )
+        self._interrupted = True
+        reader = _Reader(self, batches)
+        with intra_op_threads(1):
+            self._run(iter(reader))
+        self._interrupted = False
+        if reader.error is not None:
+            raise reader.error
+
+    def state_dict(self) -> EngineState:
+        """Return weights, optimizer state, mini-batches seen and generators: a resumed run is the same run."""
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "minibatches": self.minibatches_seen,
+            "components": [component_state(c, self._moments(i)) for i, c in enumerate(self.components)],
+        }
+
+    def load_state_dict(self, state: Any) -> None:
+        """Take a state that an engine of any kind returned for a network of the same shape."""
+        checked = check_state(state, list(self.components))
+        for i, saved in enumerate(checked["components"]):
+            load_component(self.components[i], saved)
+            self._load_moments(i, saved["optimizer"])
+        self.minibatches_seen = checked["minibatches"]
+        self._interrupted = False
+
+    def close(self) -> None:  # noqa: B027 - most engines hold nothing
+        """Give back what the engine holds. The network stays usable."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Reader:
+    """Reads mini-batches for an engine; an error ends the input, so that the pipeline drains before it is raised."""
+
+    def __init__(self, engine: Engine, batches: Iterable[Batch]) -> None:
+        self._engine = engine
+        self._batches = batches
+        self.error: BaseException | None = None
+
+    def __iter__(self) -> Iterator[Input]:
+        engine = self._engine
+        network = engine.network
+        classes = getattr(network, "classes", None)
+        like = next(iter(engine.components[0].parameters()))
+        try:
+            for batch in self._batches:
+                minibatch = engine.minibatches_seen
+                x, y = check_batch(batch, minibatch=minibatch, classes=classes, like=like)
+                target = network.first_target(y, dtype=x.dtype, distinct_targets=engine.options.distinct_targets)
+                engine.minibatches_seen += 1
+                yield Input(minibatch, x, target)
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self.error = error
+
+
+class TaskEngine(Engine):
+    """An engine that runs components one by one, each through its `ComponentTasks`."""
+
+    def __init__(self, network: ComponentNetwork, options: EngineOptions) -> None:
+        super().__init__(network, options)
+        self._tasks = [ComponentTasks(i, component, options) for i, component in enumerate(self.components)]
+
+    def _moments(self, component: int) -> Moments:
+        return self._tasks[component].moments()
+
+    def _load_moments(self, component: int, moments: Moments) -> None:
+        self._tasks[component].load_moments(moments)
+
+    @property
+    def losses(self) -> list[dict[str, float]]:
+        """Per component: its local losses on the last mini-batch, by name; empty before the first."""
+        return [tasks.losses for tasks in self._tasks]
+
+    @property
+    def spans(self) -> list[Span]:
+        """When each task ran, in the order they ended, if ``trace=True`` was asked for."""
+        return sorted((s for tasks in self._tasks for s in tasks.spans), key=lambda span: span.end_seconds)
+
+
+@contextlib.contextmanager
+def intra_op_threads(count: int) -> Iterator[None]:
+    """Run with `count` intra-op threads in this thread, and restore what was set before.
+
+    One thread a task is what makes lanes bitwise equal to the serial order, and what keeps lanes from stealing each
+    other's cores.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def as_network(network: object) -> ComponentNetwork:
+    """Return `network` if an engine can train it, else raise `UsageError` that says what it lacks."""
+    for attribute in ("components", "first_target"):
+        if not hasattr(network, attribute):
+            raise UsageError(
+                f"{type(network).__name__} has no `{attribute}`: engines train networks that follow albench.component"
+            )
+    return cast("ComponentNetwork", network)

@@ -1,0 +1,53 @@
+"""Options that every engine takes, checked where they are made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from albench.errors import UsageError
+
+LearningRate = float | Callable[[int], float]
+"""A rate, or a function of the mini-batch index k (not of the tick), so that every engine sees the same rates."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions:
+    """How an engine trains."""
+
+    learning_rate: LearningRate = 1e-4
+    """Base rate of Adam, or a function of the mini-batch index k, counted from 0 over all calls of ``fit``."""
+    weight_decay: float = 0.0
+    """L2 penalty, added to the gradient as ``torch.optim.Adam`` does."""
+    distinct_targets: bool | Literal["auto"] = "auto"
+    """Whether the target side runs on the distinct rows of a mini-batch; "auto": where they are fewer."""
+    lanes: int | None = None
+    """K; None: as many as are useful on this machine. More than there are components are capped."""
+    trace: bool = False
+    """Whether to record a `Span` for every task."""
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense, in one line."""
+        if not callable(self.learning_rate):
+            _check_rate(self.learning_rate)
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise UsageError(f"weight_decay is {self.weight_decay}: give a finite number of at least 0")
+        if self.distinct_targets not in (True, False, "auto"):
+            raise UsageError(f'distinct_targets is {self.distinct_targets!r}: give True, False or "auto"')
+        if self.lanes is not None and self.lanes < 1:
+            raise UsageError(f"lanes is {self.lanes}: give a whole number of at least 1")
+
+    def rate_at(self, minibatch: int) -> float:
+        """Return the base rate for mini-batch k."""
+        if not callable(self.learning_rate):
+            return self.learning_rate
+        rate = float(self.learning_rate(minibatch))
+        _check_rate(rate)
+        return rate
+
+
+def _check_rate(rate: float) -> None:
+    if not (math.isfinite(rate) and rate > 0):
+        raise UsageError(f"learning_rate is {rate}: give a finite number above 0")

@@ -1,0 +1,86 @@
+"""The state of an engine as plain data: what a run needs to go on as if it had never stopped.
+
+Every engine writes and reads the same format, component by component and parameter by parameter, so a run that one
+engine began another can finish. Only tensors, numbers and strings: ``torch.load(..., weights_only=True)`` reads it.
+
+    {"format": "albench-engine", "version": 1, "minibatches": k,
+     "components": [{"weights": {name: tensor},
+                     "optimizer": {name: {"step": …, "exp_avg": …, "exp_avg_sq": …}},
+                     "generator": uint8 tensor or None}, …]}
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict, cast
+
+import torch
+from torch import Tensor, nn
+
+from albench.errors import UsageError
+
+FORMAT = "albench-engine"
+VERSION = 1
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+"""What Adam keeps for each parameter: updates made, mean and mean square of the gradient."""
+
+Moments = dict[str, dict[str, Tensor]]
+"""Adam's state by parameter name."""
+
+
+class ComponentState(TypedDict):
+    """State of one component."""
+
+    weights: dict[str, Tensor]
+    optimizer: Moments
+    generator: Tensor | None
+
+
+class EngineState(TypedDict):
+    """State of a whole run."""
+
+    format: str
+    version: int
+    minibatches: int
+    components: list[ComponentState]
+
+
+def named_parameters(component: object) -> dict[str, nn.Parameter]:
+    """Return the parameters of a component by name."""
+    return dict(cast("nn.Module", component).named_parameters())
+
+
+def component_state(component: object, moments: Moments) -> ComponentState:
+    """Return a snapshot of one component: nothing in it changes when training goes on."""
+    generator = getattr(component, "generator", None)
+    return {
+        "weights": {name: tensor.clone() for name, tensor in cast("nn.Module", component).state_dict().items()},
+        "optimizer": moments,
+        "generator": generator.get_state() if isinstance(generator, torch.Generator) else None,
+    }
+
+
+def load_component(component: object, state: ComponentState) -> None:
+    """Put weights and generator of a snapshot into a component."""
+    cast("nn.Module", component).load_state_dict(state["weights"])
+    generator = getattr(component, "generator", None)
+    if isinstance(generator, torch.Generator) and state["generator"] is not None:
+        generator.set_state(state["generator"])
+
+
+def check_state(state: Any, components: list[object]) -> EngineState:
+    """Return `state` if it fits the components, else raise `UsageError`: a half-loaded state is worse than none."""
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise UsageError("the state is not one of an albench engine: give what state_dict() returned")
+    if state.get("version") != VERSION:
+        raise UsageError(f"the state has version {state.get('version')}, this albench reads version {VERSION}")
+    if len(state["components"]) != len(components):
+        raise UsageError(
+            f"the state has {len(state['components'])} components, the network {len(components)}: "
+            "build the network as it was saved"
+        )
+    for i, (saved, component) in enumerate(zip(state["components"], components, strict=True)):
+        have = {name: tuple(t.shape) for name, t in cast("nn.Module", component).state_dict().items()}
+        given = {name: tuple(t.shape) for name, t in saved["weights"].items()}
+        if have != given:
+            raise UsageError(f"component {i} of the state has other parameters or shapes than the network's")
+    return cast("EngineState", state)

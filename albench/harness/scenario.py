@@ -1,0 +1,110 @@
+"""Scenario: one point of a sweep, as plain data that is checked where it is made.
+
+A scenario says everything that decides a measurement on one machine: method, engine, network, sizes, lanes, data and
+seed. Its key is a hash of all of it: records are filed under the key, so a sweep that was killed knows what it has,
+and a scenario that changed in any way is measured anew.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from albench.data import dataset_named
+from albench.errors import UsageError, unknown_name
+from albench.methods import method_named
+
+Purpose = Literal["time", "accuracy"]
+"""What a scenario is run for: a point of a time fit, or a network trained to the end."""
+
+PRECISIONS = ("float32", "float64")
+NETWORKS = ("mlp",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """One point of a sweep."""
+
+    method: str
+    """What is compared: "al" or "bp"."""
+    engine: str
+    """What runs it: "serial", "threads" or "fused" for AL, "eager" for BP."""
+    hidden_layers: int
+    """ℓ, the paper's depth; an AL network has ℓ/2 components, so AL takes even numbers only."""
+    width: int
+    """Units in each hidden layer."""
+    batch_size: int
+    """B, instances in a mini-batch."""
+    minibatches: int
+    """N, mini-batches trained in the timed window; n = N·B training instances."""
+    lanes: int = 1
+    """K, lanes; for BP the intra-op threads, the same hardware used another way."""
+    dataset: str = "digits"
+    """Where the mini-batches come from."""
+    network: str = "mlp"
+    """Kind of network."""
+    bridge_width: int | None = None
+    """Units in the bridges' hidden layer; None: bridges of one layer. BP's twin absorbs the top bridge."""
+    learning_rate: float = 1e-3
+    """Adam's base rate; g and h of AL's components learn at twice this rate."""
+    distinct_targets: bool | Literal["auto"] = "auto"
+    """Whether AL runs the target side on the distinct rows of a mini-batch only."""
+    precision: str = "float32"
+    """Floating-point type of weights and data."""
+    seed: int = 0
+    """Seed of weights and of the order of the data."""
+    purpose: Purpose = "time"
+    """"time": a point of a time sweep; "accuracy": trained to the end."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be run, in one line."""
+        method = method_named(self.method)
+        if self.engine not in method.engines:
+            raise unknown_name(f"engine of method {self.method!r}", self.engine, method.engines)
+        dataset_named(self.dataset)
+        if self.network not in NETWORKS:
+            raise unknown_name("network", self.network, NETWORKS)
+        if self.precision not in PRECISIONS:
+            raise unknown_name("precision", self.precision, PRECISIONS)
+        for name in ("hidden_layers", "width", "batch_size", "minibatches", "lanes"):
+            value = getattr(self, name)
+            if value < 1:
+                raise UsageError(f"{name.replace('_', ' ')} is {value}: give a whole number of at least 1")
+        if self.bridge_width is not None and self.bridge_width < 1:
+            raise UsageError(f"bridge width is {self.bridge_width}: give at least 1, or none for one-layer bridges")
+        if self.method == "al" and self.hidden_layers % 2:
+            raise UsageError(
+                f"hidden layers is {self.hidden_layers}: AL folds an even number of hidden layers, "
+                f"try {self.hidden_layers - 1 or 2} or {self.hidden_layers + 1}"
+            )
+        if not 0 < self.learning_rate < 10:
+            raise UsageError(f"learning rate is {self.learning_rate}: give a number above 0 and below 10")
+
+    @property
+    def instances(self) -> int:
+        """n, the training instances of the timed window."""
+        return self.minibatches * self.batch_size
+
+    @cached_property
+    def key(self) -> str:
+        """Sixteen hexadecimal digits that stand for all of the above."""
+        text = json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def series(self) -> str:
+        """The line of a figure that this point belongs to, such as "AL fused" or "BP, 2 threads"."""
+        title = method_named(self.method).title
+        if self.method == "bp":
+            return f"{title}, {self.lanes} thread{'s' if self.lanes > 1 else ''}"
+        return f"{title} {self.engine}" + (f", {self.lanes} lanes" if self.engine == "threads" else "")
+
+    def describe(self) -> str:
+        """One line for progress and error messages."""
+        return (
+            f"{self.series}, ℓ = {self.hidden_layers}, width {self.width}, batch {self.batch_size} × {self.minibatches}"
+        )

@@ -1,0 +1,135 @@
+"""Schedules: which task runs in which tick on which lane. Pure data: no torch, no clocks, no files.
+
+Task (i, k) updates component i on mini-batch k. It needs what task (i-1, k) handed on and the weights that task
+(i, k-1) left. Those two arrows are all there is; a schedule is any order that keeps them. Components and mini-batches
+are counted from 0.
+
+Back-propagation and unpipelined AL run one task after the other. The pipeline (Table 1 of Kao & Chen, 2021) runs a
+whole diagonal at once, here for 3 components and 5 mini-batches, the entry being the component that is updated:
+
+    tick            0   1   2   3   4   5   6
+    mini-batch 0    0   1   2
+    mini-batch 1        0   1   2
+    mini-batch 2            0   1   2
+    mini-batch 3                0   1   2
+    mini-batch 4                    0   1   2
+
+With L components and N mini-batches that is N + L - 1 ticks instead of N·L, and every task trains on exactly the
+weights and inputs that it would have met in the serial order.
+
+With fewer lanes than components each lane holds a contiguous block of components; `partition` cuts the blocks, and
+`Timeline` says how long tasks of known durations then take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from albench.errors import UsageError
+
+Task = tuple[int, int]
+"""(component, mini-batch), both counted from 0."""
+Tick = list[Task]
+"""Every task that may run at once."""
+
+
+def serial(components: int, minibatches: int) -> list[Tick]:
+    """Return the ticks of one task after the other: all components of mini-batch 0, then of mini-batch 1, …"""
+    _check(components=components, minibatches=minibatches)
+    return [[(component, minibatch)] for minibatch in range(minibatches) for component in range(components)]
+
+
+def pipelined(components: int, minibatches: int) -> list[Tick]:
+    """Return the ticks of Table 1: in tick τ component i trains on mini-batch τ - i, wherever there is one."""
+    _check(components=components, minibatches=minibatches)
+    return [
+        [(component, tick - component) for component in active(components, minibatches, tick)]
+        for tick in range(minibatches + components - 1)
+    ]
+
+
+def active(components: int, minibatches: int, tick: int) -> range:
+    """Return the components that have a mini-batch in `tick` of `pipelined`: a contiguous block."""
+    return range(max(0, tick - minibatches + 1), min(components, tick + 1))
+
+
+def fill_ticks(components: int) -> int:
+    """Return the ticks before all components are busy for the first time; the drain is as long."""
+    return components - 1
+
+
+def partition(costs: Sequence[float], lanes: int) -> list[range]:
+    """Cut components into at most `lanes` contiguous blocks so that the costliest block is as cheap as possible.
+
+    This is the linear partition problem; the costliest lane is the pace of the whole pipeline. With more lanes than
+    components, each component gets a lane of its own. Solved exactly by dynamic programming over the last cut,
+    O(lanes · components²).
+
+    `costs`: what one task of each component takes, in any unit, each at least 0.
+    """
+    _check(components=len(costs), lanes=lanes)
+    if any(not cost >= 0 for cost in costs):
+        raise UsageError(f"costs are {list(costs)}: give numbers of at least 0")
+    count = len(costs)
+    upto = [0.0]  # upto[j]: cost of components 0 … j-1
+    for cost in costs:
+        upto.append(upto[-1] + cost)
+    # best[j] is the smallest possible cost of the costliest block when the components before j are on `lane` lanes.
+    best = upto.copy()
+    cuts: list[list[int]] = []
+    for lane in range(1, min(lanes, count)):
+        row = best.copy()
+        cut = [0] * (count + 1)
+        for end in range(lane + 1, count + 1):
+            row[end], cut[end] = min((max(best[k], upto[end] - upto[k]), k) for k in range(lane, end))
+        best = row
+        cuts.append(cut)
+    blocks: list[range] = []
+    end = count
+    for cut in reversed(cuts):
+        blocks.append(range(cut[end], end))
+        end = cut[end]
+    blocks.append(range(0, end))
+    return blocks[::-1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeline:
+    """How long the pipeline takes when every lane's share of a mini-batch has a known duration."""
+
+    makespan: float
+    """From the first task's start to the last task's end, in the unit of the durations."""
+    busy: float
+    """Time that all lanes together spent in tasks."""
+    lanes: int
+    """Lanes that ran."""
+
+    @property
+    def bubble_share(self) -> float:
+        """Share of the lanes' time in which they waited, in [0, 1): 0 is a perfect pipeline."""
+        return 1.0 - self.busy / (self.lanes * self.makespan) if self.makespan > 0 else 0.0
+
+
+def timeline(task_durations: Sequence[float], minibatches: int, blocks: Sequence[range] | None = None) -> Timeline:
+    """Return the timeline of the pipeline with one lane a block of components (None: one lane a component).
+
+    A lane takes a mini-batch as soon as it is free and the lane before has handed it on, so lane j finishes
+    mini-batch k at max(finish[j][k-1], finish[j-1][k]) + duration[j]. With durations that do not change from one
+    mini-batch to the next this has the closed form Σ duration + (N - 1)·max duration: the first mini-batch visits
+    every lane, and from then on one arrives whenever the slowest lane is done.
+    """
+    _check(components=len(task_durations), minibatches=minibatches)
+    blocks = [range(i, i + 1) for i in range(len(task_durations))] if blocks is None else list(blocks)
+    if [i for block in blocks for i in block] != list(range(len(task_durations))):
+        raise UsageError(f"blocks {blocks} do not hold each of {len(task_durations)} components once, in order")
+    lane_durations = [sum(task_durations[i] for i in block) for block in blocks]
+    fill = sum(lane_durations)
+    return Timeline(makespan=fill + (minibatches - 1) * max(lane_durations), busy=minibatches * fill, lanes=len(blocks))
+
+
+def _check(**counts: int) -> None:
+    """Refuse counts below one."""
+    for name, count in counts.items():
+        if count < 1:
+            raise UsageError(f"{name} is {count}: give a whole number of at least 1")
