@@ -8,7 +8,6 @@ the thread that asked for it, so each lane's whole task stays in its thread.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -17,12 +16,8 @@ import torch
 
 from albench.engines.channel import Aborted, Channel
 from albench.engines.engine import Input, TaskEngine
+from albench.machine import usable_cores
 from albench.schedule import partition
-
-
-def usable_cores() -> int:
-    """Return the CPU cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 class ThreadsEngine(TaskEngine):

@@ -1,0 +1,319 @@
+"""The command line: thin. It reads options, calls the rooms below, and turns bad input into one line and status 2."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import albench
+from albench.data import DATASETS
+from albench.errors import UsageError
+from albench.harness import benchmark_json, environment, records, runner, suites
+from albench.harness.availability import engine_availability
+from albench.harness.progress import SweepProgress
+from albench.methods import METHODS
+
+app = typer.Typer(
+    help="Pipelined Associated Learning against back-propagation: measure, judge, report.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+out = Console(soft_wrap=False, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+QUICKSTART_SECONDS = 140.0
+"""No further round starts after this, so that measuring and rendering together stay within three minutes."""
+
+OutOption = Annotated[
+    Path, typer.Option("--out", help="Directory for records and report; an earlier run there goes on.")
+]
+NoProgressOption = Annotated[bool, typer.Option("--no-progress", help="Plain lines instead of a progress bar.")]
+DataDirOption = Annotated[
+    Path | None, typer.Option("--data-dir", help="Where downloaded data sets lie; else $ALBENCH_DATA_DIR.")
+]
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn bad input into one line and exit status 2, and Ctrl-C into status 130."""
+    try:
+        yield
+    except UsageError as error:
+        err.print(f"albench: {error}", markup=False)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        err.print(
+            "albench: interrupted; what was measured is on disk, the same command goes on from there", markup=False
+        )
+        raise typer.Exit(130) from None
+
+
+def _command() -> str:
+    """Return what was typed, to be shown where its result is shown."""
+    return shlex.join(["albench", *sys.argv[1:]])
+
+
+def _list(text: str | None, option: str) -> tuple[str, ...] | None:
+    """Return a comma-separated option as names."""
+    if text is None:
+        return None
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not names:
+        raise UsageError(f"{option} is {text!r}: give a comma-separated list")
+    return names
+
+
+def _numbers(text: str | None, option: str) -> tuple[int, ...] | None:
+    """Return a comma-separated option as whole numbers."""
+    names = _list(text, option)
+    if names is None:
+        return None
+    try:
+        return tuple(int(name) for name in names)
+    except ValueError:
+        raise UsageError(f"{option} is {text!r}: give whole numbers, separated by commas") from None
+
+
+def _measure_and_report(
+    suite: str,
+    overrides: suites.Overrides,
+    directory: Path,
+    limits: runner.Limits,
+    *,
+    no_progress: bool,
+    data_dir: Path | None,
+    order_seed: int,
+    retry_failed: bool,
+) -> None:
+    """Run a suite, print its tables and write its page."""
+    from albench import report  # matplotlib takes a second: only where a page is made
+
+    scenarios = suites.suite_scenarios(suite, overrides)
+    with SweepProgress(out, plain=no_progress, limit_seconds=limits.sweep_seconds) as progress:
+        sweep = runner.run_sweep(
+            scenarios,
+            directory,
+            suite=suite,
+            limits=limits,
+            progress=progress,
+            data_dir=data_dir,
+            order_seed=order_seed,
+            retry_failed=retry_failed,
+        )
+    for warning in sweep.warnings:
+        err.print(f"albench: {warning}", markup=False)
+    if not sweep.measured:
+        reasons = sorted({record.reason for record in sweep.records if record.reason})
+        err.print(f"albench: nothing was measured: {'; '.join(reasons) or 'no case ran'}", markup=False)
+        raise typer.Exit(1)
+    findings = report.find(sweep.records)
+    for table in report.terminal_tables(findings):
+        out.print(table)
+    page = report.render(sweep.records, directory, command=_command())
+    out.print(
+        f"{sweep.run} cases measured now, {sweep.resumed} were on file; {sweep.stopped_because}.\n"
+        f"Records: {directory / records.FILE_NAME}\nReport:  {page}",
+        markup=False,
+    )
+
+
+@app.command()
+def quickstart(out_dir: OutOption = Path("reports/quickstart"), no_progress: NoProgressOption = False) -> None:
+    """Measure AL and BP on handwritten digits, judge both, and write a report: about three minutes."""
+    with one_line_errors():
+        _measure_and_report(
+            "quickstart",
+            suites.Overrides(),
+            out_dir,
+            runner.Limits(rounds=5, sweep_seconds=QUICKSTART_SECONDS, case_seconds=60.0),
+            no_progress=no_progress,
+            data_dir=None,
+            order_seed=0,
+            retry_failed=True,
+        )
+
+
+@app.command()
+def run(
+    suite: Annotated[str, typer.Argument(help="Name of a suite; `albench list` names them.")],
+    out_dir: OutOption,
+    method: Annotated[str | None, typer.Option(help="Methods to keep, such as al,bp.")] = None,
+    engine: Annotated[str | None, typer.Option(help="Engines to keep, such as fused,eager.")] = None,
+    hidden_layers: Annotated[str | None, typer.Option(help="Depths ℓ, such as 2,8,32.")] = None,
+    width: Annotated[str | None, typer.Option(help="Widths.")] = None,
+    batch_size: Annotated[str | None, typer.Option(help="Batch sizes B.")] = None,
+    minibatches: Annotated[str | None, typer.Option(help="Mini-batches N of the timed window.")] = None,
+    lanes: Annotated[str | None, typer.Option(help="Lanes K of engines that take them, and of BP's threads.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Data sets.")] = None,
+    seed: Annotated[str | None, typer.Option(help="Seeds of weights and data order.")] = None,
+    rounds: Annotated[int, typer.Option(help="The most rounds; each runs every case once.")] = 3,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds after which no further round goes on.")] = None,
+    case_limit: Annotated[float, typer.Option(help="Seconds after which a case is ended.")] = 300.0,
+    order_seed: Annotated[int, typer.Option(help="Seed of the shuffled order.")] = 0,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed cases again.")] = False,
+    data_dir: DataDirOption = None,
+    no_progress: NoProgressOption = False,
+) -> None:
+    """Measure a suite into a directory and report on it; run again, it goes on where it was."""
+    with one_line_errors():
+        overrides = suites.Overrides(
+            methods=_list(method, "--method"),
+            engines=_list(engine, "--engine"),
+            hidden_layers=_numbers(hidden_layers, "--hidden-layers"),
+            widths=_numbers(width, "--width"),
+            batch_sizes=_numbers(batch_size, "--batch-size"),
+            minibatches=_numbers(minibatches, "--minibatches"),
+            lanes=_numbers(lanes, "--lanes"),
+            datasets=_list(dataset, "--dataset"),
+            seeds=_numbers(seed, "--seed"),
+        )
+        _measure_and_report(
+            suite,
+            overrides,
+            out_dir,
+            runner.Limits(rounds=rounds, sweep_seconds=time_limit, case_seconds=case_limit),
+            no_progress=no_progress,
+            data_dir=data_dir,
+            order_seed=order_seed,
+            retry_failed=retry_failed,
+        )
+
+
+@app.command()
+def report(
+    source: Annotated[Path | None, typer.Argument(help="A directory or records.jsonl that albench wrote.")] = None,
+    out_dir: Annotated[Path | None, typer.Option("--out", help="Where the page goes; else beside the records.")] = None,
+    from_benchmark: Annotated[
+        Path | None, typer.Option("--from-benchmark", help="A JSON file of pytest-benchmark instead.")
+    ] = None,
+) -> None:
+    """Render records as a page, figures and tables."""
+    from albench import report as rendering
+
+    with one_line_errors():
+        if (source is None) == (from_benchmark is None):
+            raise UsageError("give either a directory with records or --from-benchmark FILE.json")
+        if from_benchmark is not None:
+            found = benchmark_json.read(from_benchmark)
+            directory = out_dir or from_benchmark.with_suffix("")
+        else:
+            assert source is not None
+            found = records.read(source)
+            directory = out_dir or (source if source.is_dir() else source.parent)
+        page = rendering.render(found, directory, command=_command())
+        for table in rendering.terminal_tables(rendering.find(found)):
+            out.print(table)
+        out.print(f"Report: {page}", markup=False)
+
+
+@app.command()
+def train(
+    method: Annotated[str, typer.Option(help="al or bp.")],
+    dataset: Annotated[str, typer.Option(help="digits, mnist or synthetic.")] = "digits",
+    engine: Annotated[str | None, typer.Option(help="Engine; else the method's first.")] = None,
+    hidden_layers: Annotated[int, typer.Option(help="Depth ℓ.")] = 4,
+    width: Annotated[int, typer.Option(help="Units in a hidden layer.")] = 128,
+    bridge_width: Annotated[int | None, typer.Option(help="Units in the bridges' hidden layer; none: no such.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Batch size B.")] = 32,
+    epochs: Annotated[int, typer.Option(help="Times that every training instance is seen.")] = 20,
+    learning_rate: Annotated[float, typer.Option(help="Adam's base rate.")] = 1e-3,
+    lanes: Annotated[int | None, typer.Option(help="Lanes K, or BP's threads; else all cores where they help.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of weights and data order.")] = 0,
+    data_dir: DataDirOption = None,
+    no_progress: NoProgressOption = False,
+) -> None:
+    """Train one network and print losses and held-out accuracy after every epoch."""
+    from albench.harness import training
+
+    with one_line_errors():
+        training.train(
+            training.Recipe(
+                method=method,
+                engine=engine,
+                dataset=dataset,
+                hidden_layers=hidden_layers,
+                width=width,
+                bridge_width=bridge_width,
+                batch_size=batch_size,
+                epochs=epochs,
+                learning_rate=learning_rate,
+                lanes=lanes,
+                seed=seed,
+            ),
+            data_dir=data_dir,
+            console=out,
+            plain=no_progress,
+        )
+
+
+@app.command()
+def env() -> None:
+    """Show what this machine has, which engines can run on it, and why the others cannot."""
+    facts = environment.describe()
+    table = Table("what", "value", title="Machine", title_justify="left")
+    table.add_row("processor", f"{facts['cpu']}, {facts['usable_cores']} usable cores")
+    table.add_row("memory", f"{facts['memory_bytes'] / 2**30:.1f} GiB")
+    table.add_row("system", f"{facts['platform']}, Python {facts['python']}")
+    table.add_row("packages", ", ".join(f"{name} {version}" for name, version in facts["packages"].items()))
+    gpus = [f"{gpu['name']} ({gpu['memory_bytes'] / 2**30:.0f} GiB)" for gpu in facts["gpus"]]
+    table.add_row("GPU", ", ".join(gpus) or f"none ({facts['gpu_reason']})")
+    table.add_row("commit", facts["commit"] or "not a checkout")
+    out.print(table)
+    engines = Table("method", "engine", "runs here", "lanes", title="Engines", title_justify="left")
+    for row in engine_availability(facts):
+        engines.add_row(row.method, row.engine, "yes" if row.available else f"no: {row.reason}", row.lanes)
+    out.print(engines)
+
+
+@app.command("list")
+def list_(
+    suite: Annotated[str | None, typer.Argument(help="A suite: lists its cases.")] = None,
+) -> None:
+    """List suites, methods and data sets, or the cases of one suite and the time that they take."""
+    with one_line_errors():
+        if suite is not None:
+            scenarios = suites.suite_scenarios(suite)
+            cases = Table("key", "case", title=f"Suite {suite}", title_justify="left")
+            for scenario in scenarios:
+                cases.add_row(scenario.key, scenario.describe())
+            out.print(cases)
+            seconds = sum(map(runner.estimated_seconds, scenarios))
+            out.print(f"{len(scenarios)} cases, very roughly {seconds / 60:.1f} minutes a round on a machine like this")
+            return
+        named = Table("suite", "question", "cases", title="Suites", title_justify="left")
+        for name, entry in suites.SUITES.items():
+            named.add_row(name, entry.description, str(len(suites.suite_scenarios(name))))
+        out.print(named)
+        methods = Table("method", "engines", title="Methods", title_justify="left")
+        for name, method in METHODS.items():
+            methods.add_row(name, ", ".join(method.engines))
+        out.print(methods)
+        data = Table("data set", "what it holds", title="Data sets", title_justify="left")
+        for name, dataset in DATASETS.items():
+            data.add_row(name, dataset.description)
+        out.print(data)
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    show: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Pipelined Associated Learning against back-propagation: measure, judge, report."""
+    if show:
+        out.print(f"albench {albench.__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,121 @@
+"""Case: one scenario measured in the process that this runs in. The runner gives every case a fresh one.
+
+What is timed: N mini-batches from an empty to a drained pipeline, optimizer included, data already in memory. What is
+not: building the network, loading and cutting the data, a warm-up on a network of its own that is thrown away, and
+everything after the window (held-out accuracy, task times).
+"""
+
+from __future__ import annotations
+
+import gc
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from albench.data import load_dataset
+from albench.data.dataset import Dataset
+from albench.engines.batch import Batch
+from albench.harness.outcome import Outcome
+from albench.harness.scenario import Scenario
+from albench.methods import make_trainer
+from albench.methods.trainer import Trainer, TrainerOptions, accuracy
+
+WARM_UP_MINIBATCHES = 6
+"""Enough for thread pools, allocator and matrix-product caches to settle; the first step alone is up to ten times as
+long as those that follow."""
+
+TRACED_MINIBATCHES = 20
+"""Mini-batches from which the median time of a task is taken, after the window."""
+
+
+def trainer_options(scenario: Scenario, dataset: Dataset, **changes: Any) -> TrainerOptions:
+    """Return the options that make a scenario's trainer for a data set."""
+    options: dict[str, Any] = {
+        "engine": scenario.engine,
+        "in_features": dataset.in_features,
+        "classes": dataset.classes,
+        "width": scenario.width,
+        "hidden_layers": scenario.hidden_layers,
+        "bridge_width": scenario.bridge_width,
+        "lanes": scenario.lanes,
+        "learning_rate": scenario.learning_rate,
+        "distinct_targets": scenario.distinct_targets,
+        "dtype": getattr(torch, scenario.precision),
+        "seed": scenario.seed,
+    }
+    return TrainerOptions(**(options | changes))
+
+
+def time_training(trainer: Trainer, batches: list[Batch]) -> float:
+    """Return the wall seconds of training on `batches`, all in memory, from an empty to a drained pipeline."""
+    gc.collect()
+    gc.disable()  # a collection inside the window would be charged to whichever method it hits
+    try:
+        start = time.perf_counter()
+        trainer.train(batches)
+        return time.perf_counter() - start
+    finally:
+        gc.enable()
+
+
+def measure(scenario: Scenario, *, data_dir: Path | None = None) -> Outcome:
+    """Measure one scenario in this process."""
+    dataset = load_dataset(scenario.dataset, data_dir=data_dir, seed=scenario.seed)
+    dtype = getattr(torch, scenario.precision)
+    batches = dataset.batches(
+        batch_size=scenario.batch_size, count=scenario.minibatches, seed=scenario.seed, dtype=dtype
+    )
+    warm_up(scenario, dataset, batches)
+    trainer = make_trainer(scenario.method, trainer_options(scenario, dataset))
+    try:
+        seconds = time_training(trainer, batches)
+        held_out, reason = held_out_accuracy(trainer, dataset, dtype)
+        return Outcome(
+            seconds=seconds,
+            lanes=trainer.lanes,
+            lane_kind=trainer.lane_kind,
+            components=trainer.components,
+            effective_parameters=trainer.effective_parameters,
+            affiliated_parameters=trainer.affiliated_parameters,
+            accuracy=held_out,
+            accuracy_reason=reason,
+            losses=trainer.losses,
+            task_seconds=task_seconds(scenario, dataset, batches),
+            peak_memory_bytes=peak_memory_bytes(),
+            notes=list(trainer.notes),
+        )
+    finally:
+        trainer.close()
+
+
+def warm_up(scenario: Scenario, dataset: Dataset, batches: list[Batch]) -> None:
+    """Train a network that is thrown away, so that nothing in the timed window happens for the first time."""
+    trainer = make_trainer(scenario.method, trainer_options(scenario, dataset))
+    trainer.train(batches[:WARM_UP_MINIBATCHES])
+    trainer.close()
+
+
+def held_out_accuracy(trainer: Trainer, dataset: Dataset, dtype: torch.dtype) -> tuple[float | None, str]:
+    """Return the held-out accuracy reached, or None and why."""
+    if dataset.held_out_x is None or dataset.held_out_y is None:
+        return None, f"{dataset.name} data has random labels: there is nothing to learn"
+    return accuracy(trainer, dataset.held_out_x.to(dtype), dataset.held_out_y), ""
+
+
+def task_seconds(scenario: Scenario, dataset: Dataset, batches: list[Batch]) -> list[float] | None:
+    """Return the median seconds of a task of each component, where tasks run one by one (AL's serial engine)."""
+    if scenario.method != "al" or scenario.engine != "serial" or scenario.purpose != "time":
+        return None
+    trainer = make_trainer(scenario.method, trainer_options(scenario, dataset, trace=True))
+    trainer.train(batches[:TRACED_MINIBATCHES])
+    return trainer.task_seconds()
+
+
+def peak_memory_bytes() -> int:
+    """Return the largest resident set of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

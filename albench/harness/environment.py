@@ -1,0 +1,101 @@
+"""Environment: what a measurement ran on, recorded with every record and shown by ``albench env``.
+
+Nothing here imports torch: versions come from the installed packages, the GPU from NVML.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from albench.machine import usable_cores
+
+PACKAGES = ("albench", "torch", "torchvision", "numpy", "scipy", "scikit-learn")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "KMP_AFFINITY", "CUDA_VISIBLE_DEVICES")
+
+
+def describe() -> dict[str, Any]:
+    """Return the environment as plain data."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": cpu_name(),
+        "usable_cores": usable_cores(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "load_average_1_min": round(psutil.getloadavg()[0], 2),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "commit": commit(),
+        "variables": {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ},
+        "gpus": gpus()[0],
+        "gpu_reason": gpus()[1],
+    }
+
+
+def cpu_name() -> str:
+    """Return the processor's name as the system gives it."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def gpus() -> tuple[list[dict[str, Any]], str]:
+    """Return the GPUs that NVML sees, and why there are none where there are none."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        return [], f"NVML: {error}"
+    try:
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        found = [
+            {
+                "name": _text(pynvml.nvmlDeviceGetName(handle)),
+                "memory_bytes": int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
+                "driver": _text(pynvml.nvmlSystemGetDriverVersion()),
+            }
+            for handle in handles
+        ]
+    except pynvml.NVMLError as error:
+        return [], f"NVML: {error}"
+    finally:
+        pynvml.nvmlShutdown()
+    return found, "" if found else "NVML sees no GPU"
+
+
+def commit() -> str:
+    """Return the commit of the checkout that this package runs from, with "+" where files were changed; else ""."""
+    here = Path(__file__).resolve().parent
+    command = ["git", "-C", str(here)]
+    try:
+        top = subprocess.run([*command, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)
+        status = subprocess.run(
+            [*command, "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return top.stdout.strip()[:12] + ("+" if status.stdout.strip() else "")
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,33 @@
+"""Outcome: what a case sends back to the runner, as JSON through a pipe."""
+
+from __future__ import annotations
+
+import msgspec
+
+from albench.harness.records import Status
+
+
+class Outcome(msgspec.Struct, kw_only=True, tag=True):
+    """What a case found; the runner makes a record of it."""
+
+    seconds: float
+    lanes: int
+    lane_kind: str
+    components: int | None
+    effective_parameters: int
+    affiliated_parameters: int
+    accuracy: float | None
+    accuracy_reason: str
+    losses: list[dict[str, float]]
+    task_seconds: list[float] | None
+    peak_memory_bytes: int
+    notes: list[str]
+
+
+class Failure(msgspec.Struct, kw_only=True, tag=True):
+    """Why a case has no outcome."""
+
+    status: Status
+    reason: str
+    usage: bool = False
+    """Whether the input is to blame, such as a missing data directory, so that no case would fare better."""

@@ -1,0 +1,25 @@
+"""Preload: what the forkserver imports once so that no case has to.
+
+Imports only. No operator of torch runs here, no thread starts and no device is touched: all of that must be born in
+the case's own process.
+"""
+
+import atexit
+import gc
+
+# The first optimizer that is made imports this: three seconds that every case would pay again.
+import albench.data.digits
+import albench.data.mnist
+import albench.data.synthetic
+import albench.engines.fused
+import albench.engines.serial
+import albench.engines.threads
+import albench.harness.case
+import albench.methods.al
+import albench.methods.bp  # noqa: F401
+
+# What was imported stays for good. Frozen, it is never looked at again by a collection, which would cost each case
+# a tenth of a second and copy the pages that it shares with the forkserver.
+gc.collect()
+gc.freeze()
+atexit.register(gc.unfreeze)  # so that the forkserver can tidy up when it ends

@@ -1,0 +1,257 @@
+"""Suites: named lists of scenarios. A suite is a few grids; a grid is a few lines that a user can copy.
+
+    Grid(contenders=(AL_FUSED, BP), hidden_layers=(2, 8, 32), minibatches=(16, 48, 128), **SMALL)
+
+Every axis can be replaced on the command line; methods and engines are filtered.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+from albench.errors import UsageError, unknown_name
+from albench.harness.scenario import Purpose, Scenario
+from albench.machine import usable_cores
+from albench.methods import METHODS, method_named
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """A method on an engine with so many lanes: what a sweep compares."""
+
+    method: str
+    engine: str
+    lanes: int = 1
+
+    @property
+    def takes_lanes(self) -> bool:
+        """Whether a number of lanes means anything to it."""
+        return self.method == "bp" or self.engine == "threads"
+
+
+AL_SERIAL = Contender(method="al", engine="serial")
+AL_FUSED = Contender(method="al", engine="fused")
+BP = Contender(method="bp", engine="eager")
+
+
+def al_threads(lanes: int) -> Contender:
+    """Return AL on `lanes` threads."""
+    return Contender(method="al", engine="threads", lanes=lanes)
+
+
+def bp_threads(lanes: int) -> Contender:
+    """Return BP with `lanes` intra-op threads: the same cores used the other way."""
+    return Contender(method="bp", engine="eager", lanes=lanes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Every combination of its axes."""
+
+    contenders: tuple[Contender, ...]
+    hidden_layers: tuple[int, ...]
+    widths: tuple[int, ...]
+    batch_sizes: tuple[int, ...]
+    minibatches: tuple[int, ...]
+    dataset: str = "digits"
+    seeds: tuple[int, ...] = (0,)
+    learning_rate: float = 3e-3
+    purpose: Purpose = "time"
+
+    def scenarios(self) -> list[Scenario]:
+        """Return the scenarios, contender by contender."""
+        return [
+            Scenario(
+                method=contender.method,
+                engine=contender.engine,
+                lanes=contender.lanes,
+                hidden_layers=hidden_layers,
+                width=width,
+                batch_size=batch_size,
+                minibatches=minibatches,
+                dataset=self.dataset,
+                seed=seed,
+                learning_rate=self.learning_rate,
+                purpose=self.purpose,
+            )
+            for contender, width, batch_size, hidden_layers, minibatches, seed in itertools.product(
+                self.contenders, self.widths, self.batch_sizes, self.hidden_layers, self.minibatches, self.seeds
+            )
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """A named list of scenarios."""
+
+    description: str
+    """One line: the question it answers."""
+    grids: Callable[[int], Sequence[Grid]]
+    """Makes the grids for a machine with so many cores."""
+
+
+def _everyone(lanes: int) -> tuple[Contender, ...]:
+    """Return all contenders on a machine with `lanes` cores, each once."""
+    return tuple(dict.fromkeys((AL_SERIAL, AL_FUSED, al_threads(lanes), BP, bp_threads(lanes))))
+
+
+class Regime(TypedDict):
+    """The two axes that decide whether launches or arithmetic rule."""
+
+    widths: tuple[int, ...]
+    batch_sizes: tuple[int, ...]
+
+
+SMALL: Regime = {"widths": (32,), "batch_sizes": (16,)}
+"""Launches rule: a layer's arithmetic is shorter than what it costs to start it."""
+LARGE: Regime = {"widths": (512,), "batch_sizes": (128,)}
+"""Arithmetic rules: starting a layer costs next to nothing beside its matrix products."""
+
+DIGITS_EPOCH = 90
+"""Mini-batches of 16 in an epoch of the digits' 1,437 training instances, rounded up."""
+
+
+def _depth(lanes: int) -> list[Grid]:
+    return [
+        Grid(contenders=_everyone(lanes), hidden_layers=(2, 4, 8, 16, 32, 64), minibatches=(16, 48, 128), **SMALL),
+        Grid(contenders=_everyone(lanes), hidden_layers=(2, 4, 8), minibatches=(6, 18, 48), **LARGE),
+    ]
+
+
+def _quickstart(lanes: int) -> list[Grid]:
+    to_the_end = Grid(
+        contenders=(AL_FUSED, BP),
+        hidden_layers=(2, 8, 32, 64),
+        minibatches=(12 * DIGITS_EPOCH,),
+        seeds=(0, 1),
+        purpose="accuracy",
+        **SMALL,
+    )
+    return [*_depth(lanes), to_the_end]
+
+
+def _quick(lanes: int) -> list[Grid]:
+    return [Grid(contenders=_everyone(lanes), hidden_layers=(2, 4, 8), minibatches=(8, 16, 32), **SMALL)]
+
+
+def _samples(lanes: int) -> list[Grid]:
+    return [
+        Grid(
+            contenders=_everyone(lanes),
+            hidden_layers=(2, 8, 32),
+            minibatches=(8, 16, 32, 64, 128, 256),
+            **SMALL,
+        )
+    ]
+
+
+def _batch(lanes: int) -> list[Grid]:
+    return [
+        Grid(
+            contenders=_everyone(lanes),
+            hidden_layers=(2, 8, 32),
+            widths=(64,),
+            batch_sizes=(8, 32, 128, 512),
+            minibatches=(8, 16, 32),
+        )
+    ]
+
+
+def _accuracy(lanes: int) -> list[Grid]:  # noqa: ARG001 - lanes change no accuracy
+    return [
+        Grid(
+            contenders=(AL_FUSED, BP),
+            hidden_layers=(2, 4, 8, 16, 32, 64),
+            minibatches=(20 * DIGITS_EPOCH,),
+            seeds=(0, 1, 2, 3, 4),
+            learning_rate=learning_rate,
+            purpose="accuracy",
+            **SMALL,
+        )
+        for learning_rate in (1e-3, 3e-3)
+    ]
+
+
+SUITES: dict[str, Suite] = {
+    "quickstart": Suite(
+        description="the tour: time against depth and n in two regimes, and accuracy", grids=_quickstart
+    ),
+    "quick": Suite(description="the smallest grid that a verdict can be made from", grids=_quick),
+    "depth": Suite(description="time against depth ℓ, where launches rule and where arithmetic rules", grids=_depth),
+    "samples": Suite(description="time against n, the training instances", grids=_samples),
+    "batch": Suite(description="throughput against batch size", grids=_batch),
+    "accuracy": Suite(description="held-out accuracy against depth, five seeds, two learning rates", grids=_accuracy),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overrides:
+    """Axes given on the command line; None leaves a suite's own."""
+
+    methods: tuple[str, ...] | None = None
+    engines: tuple[str, ...] | None = None
+    hidden_layers: tuple[int, ...] | None = None
+    widths: tuple[int, ...] | None = None
+    batch_sizes: tuple[int, ...] | None = None
+    minibatches: tuple[int, ...] | None = None
+    lanes: tuple[int, ...] | None = None
+    seeds: tuple[int, ...] | None = None
+    datasets: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse unknown names and empty lanes."""
+        for method in self.methods or ():
+            method_named(method)
+        known = sorted({engine for method in METHODS.values() for engine in method.engines})
+        for engine in self.engines or ():
+            if engine not in known:
+                raise unknown_name("engine", engine, known)
+        for lanes in self.lanes or ():
+            if lanes < 1:
+                raise UsageError(f"lanes is {lanes}: give a whole number of at least 1")
+
+    def apply(self, grid: Grid) -> list[Grid]:
+        """Return the grid with these axes, one a data set."""
+        contenders = [
+            contender
+            for contender in grid.contenders
+            if (self.methods is None or contender.method in self.methods)
+            and (self.engines is None or contender.engine in self.engines)
+        ]
+        if self.lanes is not None:
+            contenders = [
+                dataclasses.replace(contender, lanes=lanes)
+                for contender in contenders
+                for lanes in (self.lanes if contender.takes_lanes else (contender.lanes,))
+            ]
+        changed = dataclasses.replace(
+            grid,
+            contenders=tuple(dict.fromkeys(contenders)),
+            hidden_layers=self.hidden_layers or grid.hidden_layers,
+            widths=self.widths or grid.widths,
+            batch_sizes=self.batch_sizes or grid.batch_sizes,
+            minibatches=self.minibatches or grid.minibatches,
+            seeds=self.seeds or grid.seeds,
+        )
+        return [dataclasses.replace(changed, dataset=name) for name in self.datasets or (grid.dataset,)]
+
+
+def suite_named(name: str) -> Suite:
+    """Return the suite called `name`; an unknown name is a `UsageError` with the nearest names."""
+    if name not in SUITES:
+        raise unknown_name("suite", name, SUITES)
+    return SUITES[name]
+
+
+def suite_scenarios(name: str, overrides: Overrides | None = None, *, lanes: int | None = None) -> list[Scenario]:
+    """Return the scenarios of a suite on a machine with `lanes` cores (None: this one), each once."""
+    overrides = overrides or Overrides()
+    grids = suite_named(name).grids(lanes or usable_cores())
+    scenarios = [s for grid in grids for changed in overrides.apply(grid) for s in changed.scenarios()]
+    if not scenarios:
+        raise UsageError(f"no scenario of suite {name!r} is left: widen --method or --engine")
+    return list(dict.fromkeys(scenarios))

@@ -1,0 +1,74 @@
+"""AL: Associated Learning on any of the engines."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+
+from torch import Tensor
+
+from albench.engines import make_engine
+from albench.engines.batch import Batch
+from albench.methods.trainer import Trainer, TrainerOptions
+from albench.networks import associated_mlp
+
+
+class AssociatedTrainer(Trainer):
+    """A folded MLP and the engine that trains it."""
+
+    def __init__(self, options: TrainerOptions) -> None:
+        self._network = associated_mlp(
+            in_features=options.in_features,
+            width=options.width,
+            hidden_layers=options.hidden_layers,
+            classes=options.classes,
+            bridge_width=options.bridge_width,
+            seed=options.seed,
+        ).to(options.dtype)
+        self._engine = make_engine(
+            options.engine,
+            self._network,
+            learning_rate=options.learning_rate,
+            distinct_targets=options.distinct_targets,
+            lanes=options.lanes,
+            trace=options.trace,
+        )
+        self._one_by_one = options.engine == "serial"
+        self.lanes = self._engine.lanes
+        self.lane_kind = self._engine.lane_kind
+        self.notes = self._engine.notes
+        self.components = len(self._network.components)
+        self.effective_parameters = sum(p.numel() for p in self._network.effective_parameters())
+        self.affiliated_parameters = sum(p.numel() for p in self._network.affiliated_parameters())
+
+    def train(self, batches: Iterable[Batch]) -> None:
+        """Train on mini-batches and return when the pipeline has drained."""
+        self._engine.fit(batches)
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Return Eq. 8 for x ``[B, …]``."""
+        scores: Tensor = self._network(x)
+        return scores
+
+    @property
+    def losses(self) -> list[dict[str, float]]:
+        """Associated and autoencoder loss of the last mini-batch, one entry a component."""
+        return self._engine.losses
+
+    def close(self) -> None:
+        """Close the engine."""
+        self._engine.close()
+
+    def task_seconds(self) -> list[float] | None:
+        """Return the median seconds of one task of each component; only the serial engine times them undisturbed."""
+        if not (self._one_by_one and self._engine.spans):
+            return None
+        durations: list[list[float]] = [[] for _ in range(self.components or 0)]
+        for span in self._engine.spans:
+            durations[span.component].append(span.end_seconds - span.start_seconds)
+        return [statistics.median(values) for values in durations]
+
+
+def make_trainer(options: TrainerOptions) -> Trainer:
+    """Return an AL trainer."""
+    return AssociatedTrainer(options)

@@ -1,0 +1,79 @@
+"""Trainer: what every method looks like to the harness."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from albench.engines.batch import Batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerOptions:
+    """The network and how to train it."""
+
+    engine: str
+    in_features: int
+    classes: int
+    width: int
+    hidden_layers: int
+    bridge_width: int | None = None
+    lanes: int = 1
+    learning_rate: float = 1e-3
+    distinct_targets: bool | Literal["auto"] = "auto"
+    dtype: torch.dtype = torch.float32
+    seed: int = 0
+    trace: bool = False
+    """Keep a span a task, where the method has tasks."""
+
+
+class Trainer(ABC):
+    """A freshly initialised network of one method, ready to train."""
+
+    lanes: int
+    """Lanes that really run."""
+    lane_kind: str
+    """What a lane is."""
+    components: int | None
+    """Components with a local objective; None where there is only one objective."""
+    effective_parameters: int
+    """Parameters that a prediction uses."""
+    affiliated_parameters: int
+    """Parameters that serve training only."""
+    notes: Sequence[str] = ()
+    """What a reader of the record should know."""
+
+    @abstractmethod
+    def train(self, batches: Iterable[Batch]) -> None:
+        """Train on mini-batches and return when every update is done."""
+
+    @abstractmethod
+    def predict(self, x: Tensor) -> Tensor:
+        """Return scores ``[B, classes]`` for x ``[B, …]``; the largest is the predicted class."""
+
+    @property
+    @abstractmethod
+    def losses(self) -> list[dict[str, float]]:
+        """The losses of the last mini-batch, one entry a component (one in all for BP)."""
+
+    def close(self) -> None:  # noqa: B027 - most trainers hold nothing
+        """Give back what the trainer holds."""
+
+    def task_seconds(self) -> list[float] | None:
+        """Return the median seconds of one task of each component, where tasks were traced one by one."""
+        return None
+
+
+def accuracy(trainer: Trainer, x: Tensor, y: Tensor, *, chunk: int = 1024) -> float:
+    """Return the share of x ``[n, …]`` whose label y ``[n]`` the trainer predicts, in [0, 1]."""
+    right = 0
+    with torch.no_grad():
+        for start in range(0, len(x), chunk):
+            rows = slice(start, start + chunk)
+            right += int((trainer.predict(x[rows]).argmax(1) == y[rows]).sum())
+    return right / len(x)
