@@ -16,6 +16,7 @@ from albench.engines.batch import Batch
 from albench.errors import UsageError
 from albench.harness.case import held_out_accuracy, trainer_options
 from albench.harness.scenario import Scenario
+from albench.harness.suites import Contender
 from albench.machine import usable_cores
 from albench.methods import make_trainer, method_named
 
@@ -42,12 +43,15 @@ class Recipe:
         """Refuse what would train nothing."""
         if self.epochs < 1:
             raise UsageError(f"epochs is {self.epochs}: give a whole number of at least 1")
+        if self.lanes is not None and self.lanes < 1:
+            raise UsageError(f"lanes is {self.lanes}: give a whole number of at least 1")
 
     def scenario(self, minibatches: int) -> Scenario:
         """Return the scenario of this recipe, which checks the rest of it."""
+        contender = Contender(method=self.method, engine=self.engine or method_named(self.method).engines[0])
         return Scenario(
-            method=self.method,
-            engine=self.engine or method_named(self.method).engines[0],
+            method=contender.method,
+            engine=contender.engine,
             dataset=self.dataset,
             hidden_layers=self.hidden_layers,
             width=self.width,
@@ -55,7 +59,7 @@ class Recipe:
             batch_size=self.batch_size,
             minibatches=minibatches,
             learning_rate=self.learning_rate,
-            lanes=self.lanes if self.lanes is not None else usable_cores(),
+            lanes=self.lanes or (usable_cores() if contender.takes_lanes else 1),
             seed=self.seed,
             purpose="accuracy",
         )

@@ -1,0 +1,11 @@
+"""Time against depth ℓ: does an extra layer cost AL what it costs BP? Where launches rule, and where arithmetic does."""
+
+from albench.harness.suites import suite_scenarios
+
+SCENARIOS = suite_scenarios("depth")
+
+
+def test_depth(train_and_record, scenario):
+    record = train_and_record(scenario)
+    assert record.accuracy is None or 0 <= record.accuracy <= 1
+    assert record.instances == scenario.batch_size * scenario.minibatches
