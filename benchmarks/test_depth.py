@@ -1,4 +1,4 @@
-"""Time against depth ℓ: does an extra layer cost AL what it costs BP? Where launches rule, and where arithmetic does."""
+"""Time against depth ℓ: does an extra layer cost AL what it costs BP, where launches and where arithmetic rule?"""
 
 from albench.harness.suites import suite_scenarios
 

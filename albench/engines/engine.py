@@ -59,6 +59,11 @@ class Engine(ABC):
         """Mini-batches trained so far; the index k of the next one."""
         self._interrupted = False
 
+    @property
+    def intra_op_threads(self) -> int:
+        """Threads that share one operator's work. One, where engines are to be bitwise equal."""
+        return 1
+
     @abstractmethod
     def _choose_lanes(self) -> int:
         """Return K for the network and the options."""
@@ -99,7 +104,7 @@ class Engine(ABC):
             )
         self._interrupted = True
         reader = _Reader(self, batches)
-        with intra_op_threads(1):
+        with intra_op_threads(self.intra_op_threads):
             self._run(iter(reader))
         self._interrupted = False
         if reader.error is not None:

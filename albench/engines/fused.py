@@ -33,6 +33,7 @@ from albench.engines.stack import Stack, refusal, shape_signature
 from albench.engines.state import Moments
 from albench.engines.task import ComponentTasks, Span
 from albench.errors import UsageError
+from albench.machine import usable_cores
 
 
 class HandedOn(NamedTuple):
@@ -55,10 +56,10 @@ class Block:
 
 
 class FusedEngine(Engine):
-    """Runs `albench.schedule.pipelined` tick by tick on one lane, stacked."""
+    """Runs `albench.schedule.pipelined` tick by tick, stacked; its lanes are threads that share each operator."""
 
     name = "fused"
-    lane_kind = "stacked-cpu-thread"
+    lane_kind = "intra-op-thread"
 
     def __init__(self, network: ComponentNetwork, options: EngineOptions) -> None:
         super().__init__(network, options)
@@ -85,7 +86,12 @@ class FusedEngine(Engine):
         self._spans: list[Span] = []
 
     def _choose_lanes(self) -> int:
-        return 1
+        return self.options.lanes or usable_cores()
+
+    @property
+    def intra_op_threads(self) -> int:
+        """Threads that share the components of a batched operator: this engine's lanes."""
+        return self.lanes
 
     def _run(self, inputs: Iterator[Input]) -> None:
         for block in self._blocks:

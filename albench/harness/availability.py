@@ -27,7 +27,7 @@ def engine_availability(facts: dict[str, Any]) -> list[Availability]:
     kinds = {
         "serial": "1 CPU thread",
         "threads": f"up to {cores} CPU threads" + ("; with one core nothing overlaps" if cores == 1 else ""),
-        "fused": "1 CPU thread, all components stacked",
+        "fused": f"all components stacked, up to {cores} intra-op threads",
         "eager": f"up to {cores} intra-op threads",
     }
     missing = "" if facts["packages"]["torch"] != "not installed" else "torch is not installed"

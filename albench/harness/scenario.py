@@ -97,11 +97,13 @@ class Scenario:
 
     @property
     def series(self) -> str:
-        """The line of a figure that this point belongs to, such as "AL fused" or "BP, 2 threads"."""
+        """The line of a figure that this point belongs to, such as "AL serial" or "BP, 2 threads"."""
         title = method_named(self.method).title
-        if self.method == "bp":
-            return f"{title}, {self.lanes} thread{'s' if self.lanes > 1 else ''}"
-        return f"{title} {self.engine}" + (f", {self.lanes} lanes" if self.engine == "threads" else "")
+        name = title if self.method == "bp" else f"{title} {self.engine}"
+        if self.engine == "serial" or (self.engine == "fused" and self.lanes == 1):
+            return name
+        lane = "lane" if self.engine == "threads" else "thread"
+        return f"{name}, {self.lanes} {lane}{'' if self.lanes == 1 else 's'}"
 
     def describe(self) -> str:
         """One line for progress and error messages."""

@@ -30,12 +30,17 @@ class Contender:
     @property
     def takes_lanes(self) -> bool:
         """Whether a number of lanes means anything to it."""
-        return self.method == "bp" or self.engine == "threads"
+        return self.engine != "serial"
 
 
 AL_SERIAL = Contender(method="al", engine="serial")
 AL_FUSED = Contender(method="al", engine="fused")
 BP = Contender(method="bp", engine="eager")
+
+
+def al_fused(lanes: int) -> Contender:
+    """Return AL stacked, `lanes` threads sharing each batched operator."""
+    return Contender(method="al", engine="fused", lanes=lanes)
 
 
 def al_threads(lanes: int) -> Contender:
@@ -96,7 +101,7 @@ class Suite:
 
 def _everyone(lanes: int) -> tuple[Contender, ...]:
     """Return all contenders on a machine with `lanes` cores, each once."""
-    return tuple(dict.fromkeys((AL_SERIAL, AL_FUSED, al_threads(lanes), BP, bp_threads(lanes))))
+    return tuple(dict.fromkeys((AL_SERIAL, AL_FUSED, al_fused(lanes), al_threads(lanes), BP, bp_threads(lanes))))
 
 
 class Regime(TypedDict):
