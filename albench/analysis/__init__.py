@@ -1,1 +1,1 @@
-""""""
+"""Analysis: pure numbers. Statistics, the complexity verdict and projection; no torch, no clocks, no files."""

@@ -1,1 +1,78 @@
-""""""
+"""Reports: from records to a page, figures, Markdown, comma-separated values and tables for the terminal.
+
+One way in: records become findings (`find`), and everything that is printed prints findings. So the page and the
+terminal cannot disagree, and a number that is not in the records is nowhere.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table as RichTable
+
+from albench.errors import UsageError
+from albench.harness.records import Record
+from albench.report.answers import headline
+from albench.report.figures import draw
+from albench.report.findings import Findings, find
+from albench.report.page import page_html
+from albench.report.summary import summary_csv, summary_markdown, summary_tables
+from albench.report.tables import terminal
+
+__all__ = ["Findings", "find", "headline", "render", "terminal_tables"]
+
+
+def render(records: Sequence[Record], out: Path, *, command: str, title: str | None = None) -> Path:
+    """Write the report of `records` into the directory `out` and return the path of its ``index.html``.
+
+    `command` is what a reader types to make it again. Beside the page: ``figures/*.svg`` and ``*.png``, ``summary.md``
+    and ``summary.csv``. Each file appears whole or not at all. No record at all, or a directory that cannot be
+    written, is a `UsageError`.
+    """
+    if not records:
+        raise UsageError(f"no measured record in {out}: run a suite into it first, for example `albench quickstart`")
+    findings = find(records)
+    drawings = draw(findings)
+    title = title or (f"albench {', '.join(findings.suites)}" if findings.suites else "albench report")
+    try:
+        (out / "figures").mkdir(parents=True, exist_ok=True)
+        for drawing in drawings:
+            _write(out / "figures" / f"{drawing.name}.svg", drawing.svg)
+            _write(out / "figures" / f"{drawing.name}.png", drawing.png)
+        _write(out / "summary.csv", summary_csv(findings))
+        _write(
+            out / "summary.md",
+            summary_markdown(findings, drawings, command=command, title=title).encode("utf-8", "replace"),
+        )
+        _write(
+            out / "index.html", page_html(findings, drawings, command=command, title=title).encode("utf-8", "replace")
+        )
+    except OSError as error:
+        raise UsageError(
+            f"{out} cannot be written ({error.strerror or error}): give another directory with --out"
+        ) from None
+    return out / "index.html"
+
+
+def terminal_tables(findings: Findings) -> list[RichTable]:
+    """Return the findings as tables for a terminal: verdicts, times, who is faster, accuracy, failures."""
+    return [terminal(table) for table in summary_tables(findings)]
+
+
+def _write(path: Path, content: bytes | str) -> None:
+    """Write a file whole: under another name first, then in its place in one step."""
+    if isinstance(content, str):
+        content = content.encode("utf-8", "replace")  # a command line may hold bytes that are no letters
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        temporary.chmod(0o644)  # mkstemp's 0600 is for secrets; a report is to be read
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

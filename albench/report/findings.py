@@ -1,0 +1,215 @@
+"""Findings: everything a report says, as plain data, worked out once from the records.
+
+The page, the Markdown, the comma-separated file and the terminal table all print these findings and work out nothing
+themselves, so they cannot disagree. What could not be measured, what was measured less often, what was capped and what
+was noted on the way is a finding like any other: nothing is left out in silence.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from albench.errors import UsageError
+from albench.harness.records import Record
+from albench.harness.records import measured as measured_records
+from albench.report.accuracy import Accuracy, accuracies_of
+from albench.report.grouping import regimes_of
+from albench.report.regimes import Regime, Work
+from albench.report.words import number
+
+GIBIBYTE = 2**30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A scenario that could not be measured, and why."""
+
+    scenario: str
+    purpose: str
+    status: str
+    reason: str
+    rounds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remark:
+    """Something a reader should know about some of the scenarios."""
+
+    text: str
+    scenarios: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """One fact of the environment, with how many records name each value."""
+
+    name: str
+    values: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What the records say."""
+
+    regimes: tuple[Regime, ...]
+    accuracies: tuple[Accuracy, ...]
+    failures: tuple[Failure, ...]
+    remarks: tuple[Remark, ...]
+    environment: tuple[Fact, ...]
+    """The machine and the versions; a fact with several values is not the same in all records."""
+    suites: tuple[str, ...]
+    seeds: tuple[int, ...]
+    datasets: tuple[str, ...]
+    records: int
+    measured: int
+    started_first: str
+    started_last: str
+
+    def accuracy_of(self, regime: Regime) -> Accuracy | None:
+        """Return the accuracy on the same kind of work as a regime."""
+        return next((accuracy for accuracy in self.accuracies if accuracy.work == regime.work), None)
+
+    @property
+    def other_accuracies(self) -> list[Accuracy]:
+        """Accuracies on work that no time sweep covers."""
+        works = {regime.work for regime in self.regimes}
+        return [accuracy for accuracy in self.accuracies if accuracy.work not in works]
+
+
+def find(records: Sequence[Record]) -> Findings:
+    """Work out the findings. No record at all is a `UsageError`; nothing but failures is a finding."""
+    if not records:
+        raise UsageError("no measured record in an empty list: run a suite first, for example `albench quickstart`")
+    good = [record for record in measured_records(records) if record.seconds is not None and record.seconds > 0]
+    timed = [record for record in good if record.scenario.purpose == "time"]
+    trained = [record for record in good if record.scenario.purpose == "accuracy"]
+    starts = sorted(record.started_at for record in records)
+    return Findings(
+        regimes=tuple(regimes_of(timed)),
+        accuracies=tuple(accuracies_of(trained, timed)),
+        failures=tuple(_failures(records)),
+        remarks=(*_rounds(timed), *_capped(good), *_mixed_seeds(timed), *_no_accuracy(good), *_notes(records)),
+        environment=tuple(_environment(records)),
+        suites=tuple(sorted({record.suite for record in records if record.suite})),
+        seeds=tuple(sorted({record.scenario.seed for record in records})),
+        datasets=tuple(sorted({record.scenario.dataset for record in records})),
+        records=len(records),
+        measured=len(good),
+        started_first=starts[0],
+        started_last=starts[-1],
+    )
+
+
+def _failures(records: Sequence[Record]) -> list[Failure]:
+    """Every scenario that is not measured, equal ones together."""
+    counts: Counter[tuple[str, str, str, str]] = Counter()
+    for record in records:
+        scenario = record.scenario
+        if record.status != "measured":
+            counts[scenario.describe(), scenario.purpose, record.status, record.reason or "no reason recorded"] += 1
+        elif record.seconds is None or record.seconds <= 0:
+            reason = f"recorded as measured, but its time is {record.seconds}"
+            counts[scenario.describe(), scenario.purpose, "failed", reason] += 1
+    return [
+        Failure(scenario=scenario, purpose=purpose, status=status, reason=reason, rounds=rounds)
+        for (scenario, purpose, status, reason), rounds in counts.items()
+    ]
+
+
+def _rounds(timed: Sequence[Record]) -> list[Remark]:
+    """Which scenarios were measured less often than the others of their regime."""
+    counts: dict[Work, Counter[str]] = defaultdict(Counter)
+    names: dict[str, str] = {}
+    for record in timed:
+        counts[Work.of(record.scenario)][record.scenario.key] += 1
+        names[record.scenario.key] = record.scenario.describe()
+    by_rounds: dict[tuple[int, int], list[str]] = defaultdict(list)
+    for keys in counts.values():
+        most = max(keys.values())
+        for key, rounds in keys.items():
+            if rounds < most:
+                by_rounds[rounds, most].append(names[key])
+    return [
+        Remark(
+            text=f"measured {rounds} time{'s' if rounds > 1 else ''}, where others of the same work were "
+            f"measured {most} times",
+            scenarios=tuple(scenarios),
+        )
+        for (rounds, most), scenarios in sorted(by_rounds.items())
+    ]
+
+
+def _capped(records: Sequence[Record]) -> list[Remark]:
+    """Which scenarios ran on fewer lanes than they asked for."""
+    capped: dict[tuple[int, int], dict[str, None]] = defaultdict(dict)
+    for record in records:
+        said = any("lanes" in note for note in record.notes)  # the engine's own note is shown as it is
+        if record.scenario.method == "al" and record.lanes < record.scenario.lanes and not said:
+            capped[record.scenario.lanes, record.lanes][record.scenario.describe()] = None
+    return [
+        Remark(
+            text=f"asked for {asked} lanes and ran on {ran}: there are no more components than that",
+            scenarios=tuple(scenarios),
+        )
+        for (asked, ran), scenarios in sorted(capped.items())
+    ]
+
+
+def _mixed_seeds(timed: Sequence[Record]) -> list[Remark]:
+    """Times that pool several seeds: the seed does not change the work, but the reader should know."""
+    seeds = {record.scenario.seed for record in timed}
+    if len(seeds) < 2:
+        return []
+    return [Remark(text=f"times pool the rounds of seeds {', '.join(map(str, sorted(seeds)))}", scenarios=())]
+
+
+def _no_accuracy(records: Sequence[Record]) -> list[Remark]:
+    """Why some measured scenarios have no accuracy."""
+    reasons: dict[str, dict[str, None]] = defaultdict(dict)
+    for record in records:
+        if record.accuracy is None:
+            reason = record.accuracy_reason or "no reason recorded"
+            reasons[reason][record.scenario.describe()] = None
+    return [Remark(text=f"no held-out accuracy: {reason}", scenarios=tuple(found)) for reason, found in reasons.items()]
+
+
+def _notes(records: Sequence[Record]) -> list[Remark]:
+    """The notes that records carry, equal ones together."""
+    notes: dict[str, dict[str, None]] = defaultdict(dict)
+    for record in records:
+        for note in record.notes:
+            notes[note][record.scenario.describe()] = None
+    return [Remark(text=note, scenarios=tuple(found)) for note, found in notes.items()]
+
+
+def _environment(records: Sequence[Record]) -> list[Fact]:
+    """The machine and versions that the records name, each fact once, its commonest value first."""
+    values: dict[str, Counter[str]] = defaultdict(Counter)
+    for record in records:
+        for name, value in _facts(record.environment):
+            values[name][value] += 1
+    return [Fact(name=name, values=tuple(counts.most_common())) for name, counts in values.items()]
+
+
+def _facts(environment: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Flatten a nested environment to pairs of words, in the order it was recorded."""
+    facts: list[tuple[str, str]] = []
+    for name, value in environment.items():
+        words = f"{prefix}{name}".replace("_", " ")
+        if isinstance(value, Mapping):
+            facts += _facts(value, prefix=f"{words}: ")
+        elif isinstance(value, list) and value and all(isinstance(one, Mapping) for one in value):
+            for i, one in enumerate(value, 1):
+                facts += _facts(one, prefix=f"{words} {i}: ")
+        elif isinstance(value, list):
+            facts.append((words, ", ".join(map(str, value)) or "none"))
+        elif name.endswith("_bytes") and isinstance(value, int):
+            facts.append((words.removesuffix(" bytes"), f"{number(value / GIBIBYTE)} GiB"))
+        elif value is None or value == "":
+            facts.append((words, "unknown" if value is None else "none"))
+        else:
+            facts.append((words, str(value)))
+    return facts

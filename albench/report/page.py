@@ -1,0 +1,280 @@
+"""Page: one self-contained ``index.html``.
+
+Everything is inside it, the figures as data too: it makes no request to anywhere (its own content policy forbids it)
+and needs no JavaScript, so it can be mailed, archived and opened in ten years. The template holds the words that are
+true of every report; whatever depends on the records comes from findings, answers and tables, and is escaped.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from albench.analysis.complexity import PIPELINE_SHARE, PRODUCT_SHARE
+from albench.report import tabulation
+from albench.report.accuracy import Accuracy, depth_gap
+from albench.report.answers import (
+    TONES,
+    accuracy_sentence,
+    answers,
+    deep_learning_words,
+    heading,
+    headline,
+    series_sentence,
+)
+from albench.report.figures import Drawing
+from albench.report.findings import Findings
+from albench.report.grouping import LAUNCH_BOUND_SHARE
+from albench.report.regimes import Regime
+from albench.report.words import counted, listed, number, percent
+from albench.schedule import pipelined, serial
+
+STAIRCASE_COMPONENTS, STAIRCASE_MINIBATCHES = 3, 5
+"""Size of the example schedule: the smallest in which filling, full and draining can all be seen."""
+
+
+def page_html(findings: Findings, drawings: Sequence[Drawing], *, command: str, title: str) -> str:
+    """Return the page."""
+    return _template().render(
+        title=title,
+        css=Markup(_css()),  # our own file: the only text that is not escaped
+        summary=headline(findings),
+        answers=answers(findings),
+        findings=findings,
+        trust=_trust(findings),
+        failure_words=f"{counted(len(findings.failures), 'scenario')} could not be measured.",
+        speedup=_figure(drawings, "speedup-against-depth"),
+        regimes=[_regime(regime, findings.accuracy_of(regime), drawings) for regime in findings.regimes],
+        accuracies=[_accuracy(accuracy, drawings) for accuracy in findings.accuracies],
+        staircase=_staircase(),
+        lane_sentences=_lane_sentences(findings),
+        projected=any(regime.projected for regime in findings.regimes),
+        verdict_words=_verdict_words(),
+        tones=TONES,
+        fairness=_fairness(findings),
+        failures=tabulation.failure_table(findings),
+        environment=tabulation.environment_table(findings),
+        origin=_origin(findings),
+        command=command,
+        records_words=counted(findings.records, "record"),
+    )
+
+
+@cache
+def _template() -> Template:
+    """Return the template; a name that is missing in it is an error, never an empty place on the page."""
+    environment = Environment(
+        loader=PackageLoader("albench.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("index.html.j2")
+
+
+@cache
+def _css() -> str:
+    """Return the style sheet that is put into the page."""
+    return (resources.files("albench.report") / "templates" / "page.css").read_text(encoding="utf-8")
+
+
+def _figure(drawings: Sequence[Drawing], name: str) -> dict[str, Any] | None:
+    """Return the figure whose name ends so, with its SVG as data: isolated, so that no two figures share ids."""
+    drawing = next((drawing for drawing in drawings if drawing.name.endswith(name)), None)
+    if drawing is None:
+        return None
+    source = "data:image/svg+xml;base64," + base64.b64encode(drawing.svg).decode("ascii")
+    return {"drawing": drawing, "source": source}
+
+
+def _regime(regime: Regime, accuracy: Accuracy | None, drawings: Sequence[Drawing]) -> dict[str, Any]:
+    """Return what the page shows of one regime."""
+    own = [drawing for drawing in drawings if drawing.work == regime.work]
+    return {
+        "heading": heading(regime),
+        "rule_words": _rule_words(regime),
+        "depth": _figure(own, "time-against-depth"),
+        "instances": _figure(own, "time-against-instances"),
+        "times": tabulation.time_table(regime),
+        "verdicts": tabulation.verdict_table(regime),
+        "sentences": [(series.projected, series_sentence(regime, series)) for series in regime.everything],
+        "reasons": [(series.name, series.verdict.reasons) for series in regime.everything if series.verdict.reasons],
+        "coefficients": tabulation.coefficient_table(regime),
+        "fits": tabulation.fit_table(regime),
+        "throughput": tabulation.throughput_table(regime),
+        # Where nothing was trained to the end, the section on accuracy shows this table.
+        "timed_accuracy": tabulation.timed_accuracy_table(regime) if accuracy and accuracy.trained_to_the_end else None,
+        "points": tabulation.every_point(regime),
+        "comparison": tabulation.comparison_table(regime),
+        "checks": tabulation.check_table(regime),
+        "parameters": tabulation.parameter_table(regime),
+    }
+
+
+def _rule_words(regime: Regime) -> str:
+    """Say what rules in this regime, with the rate that shows it."""
+    if not regime.rule or regime.baseline is None or regime.flops_per_second is None:
+        return ""
+    rate = f"{number(regime.flops_per_second / 1e9, 2)} GFLOP/s"
+    if regime.rule == "launches":
+        return (
+            f"The layers are small here: an extra layer of {regime.baseline.name} runs at only {rate}, less than "
+            f"{percent(LAUNCH_BOUND_SHARE)} of the rate in this report's heaviest work. Most of a step is not "
+            "arithmetic but the cost of launching operations, and that is what a method can save."
+        )
+    return (
+        f"The layers are large here: an extra layer of {regime.baseline.name} runs at {rate}, the highest rate in this "
+        "report. Most of a step is arithmetic, which no schedule makes less: only more lanes or faster ones do."
+    )
+
+
+def _accuracy(accuracy: Accuracy, drawings: Sequence[Drawing]) -> dict[str, Any]:
+    """Return what the page shows of accuracy on one kind of work."""
+    gap = depth_gap(accuracy)
+    sentence = accuracy_sentence(accuracy, gap) if gap else "AL has no accuracy here."
+    warning = gap is not None and gap.notable and accuracy.trained_to_the_end
+    if gap and warning:
+        sentence += f" That is {deep_learning_words(gap)}: time that is flat at such a depth is worth nothing there."
+    if not accuracy.trained_to_the_end:
+        sentence += " Nothing was trained to the end on this work, so this is an early look, not a limit."
+    return {
+        "title": accuracy.title[0].upper() + accuracy.title[1:],
+        "sentence": sentence,
+        "warning": warning,
+        "figure": _figure([drawing for drawing in drawings if drawing.work == accuracy.work], "accuracy-against-depth"),
+        "table": tabulation.accuracy_table(accuracy),
+    }
+
+
+def _staircase() -> dict[str, Any]:
+    """Return Table 1's schedule, made by the same clock that projections use, as rows of lanes over ticks."""
+    ticks = pipelined(STAIRCASE_COMPONENTS, STAIRCASE_MINIBATCHES)
+    alone = len(serial(STAIRCASE_COMPONENTS, STAIRCASE_MINIBATCHES))
+    rows = []
+    for component in range(STAIRCASE_COMPONENTS):
+        busy = [dict(tick).get(component) for tick in ticks]
+        cells = ["" if minibatch is None else f"batch {minibatch + 1}" for minibatch in busy]
+        rows.append((f"{component + 1}: component {component + 1}", cells))
+    return {
+        "caption": f"{STAIRCASE_COMPONENTS} components on {STAIRCASE_COMPONENTS} lanes train on "
+        f"{STAIRCASE_MINIBATCHES} mini-batches in {len(ticks)} ticks; one after the other it would be {alone}",
+        "ticks": range(1, len(ticks) + 1),
+        "rows": rows,
+    }
+
+
+def _lane_sentences(findings: Findings) -> list[str]:
+    """Say where this report's own lanes were full."""
+    lanes = sorted(
+        {
+            series.lanes
+            for regime in findings.regimes
+            for series in regime.series
+            if series.engine == "threads" and series.lanes
+        }
+    )
+    if not lanes:
+        return []
+    ends = listed(f"ℓ = {2 * count} with {counted(count, 'lane')}" for count in lanes)
+    return [f"The threads engine of this report is full at {ends}; the figures mark it with a dotted line."]
+
+
+def _verdict_words() -> list[tuple[str, str]]:
+    """Return each verdict and when it is given, with the thresholds that were applied."""
+    low, high = percent(PIPELINE_SHARE), percent(PRODUCT_SHARE)
+    return [
+        (
+            "O(n+ℓ)",
+            f"time adds up: the upper end of p's interval is under {low}, so depth has at most a minor part in what an "
+            "instance costs.",
+        ),
+        (
+            "O(nℓ)",
+            f"time multiplies: the lower end of p's interval is over {high}, so most of what an instance costs at the "
+            "deepest network is there because of depth.",
+        ),
+        (
+            "O(nℓ/K)",
+            "flat until the lanes are full: there is more than one lane, the sweep has depths at or under 2K and well "
+            "above it, and a law with a knee at ℓ/2 = K fits better than the product law.",
+        ),
+        ("mixed", f"in between: it is clear how large p is, and it is neither under {low} nor over {high}."),
+        (
+            "inconclusive",
+            "not decided: too few depths or too few n, too small a range of depths, or intervals so wide that they "
+            "straddle a threshold.",
+        ),
+    ]
+
+
+def _fairness(findings: Findings) -> list[str]:
+    """Say what makes the comparison fair and what limits it."""
+    series = [one for regime in findings.regimes for one in regime.series]
+    al = list(dict.fromkeys(one.name for one in series if one.method == "al"))
+    bp = list(dict.fromkeys(one.name for one in series if one.method != "al"))
+    sentences = [
+        "The same network depth and width, the same mini-batches, the same optimizer (Adam) and arithmetic on both "
+        f"sides. {_parameter_words(findings)}",
+        "Part of AL's parameters serves training only: they cost time and memory, which is counted, but do not make "
+        "the prediction any richer.",
+        "Every case ran in a process of its own; data lay ready in memory; the clock ran from an empty to a drained "
+        "pipeline, optimizer included, evaluation excluded.",
+    ]
+    if al and bp:
+        sentences.append(
+            f"AL's side brought {'; '.join(al)}. The other side brought {'; '.join(bp)}. “Fastest” is picked after "
+            "the fact at each depth, for both sides alike, so with close rivals it flatters the side that has more of "
+            "them."
+        )
+        sentences.append(
+            "BP with several threads splits each single operation over the same processor cores that AL's lanes use: "
+            "what a user would do with this hardware otherwise."
+        )
+    elif not bp:
+        sentences.append("BP was not measured here, so this report cannot say whether AL is faster than it.")
+    return sentences
+
+
+def _parameter_words(findings: Findings) -> str:
+    """Say whether both sides predict with equally many parameters."""
+    pairs = [
+        (al.effective_parameters, bp.effective_parameters)
+        for regime in findings.regimes
+        for depth in regime.depths
+        for al in (regime.first_at("al", depth),)
+        for bp in (regime.first_at("bp", depth),)
+        if al and bp and al.effective_parameters and bp.effective_parameters
+    ]
+    if not pairs:
+        return "The records do not name the parameters of both sides."
+    if all(al == bp for al, bp in pairs):
+        return "Both predict with exactly as many parameters as each other, at every depth."
+    most = max(max(al, bp) / min(al, bp) - 1 for al, bp in pairs)
+    return f"They predict with parameters that differ by {percent(most, 1)} at most; the table says which has more."
+
+
+def _trust(findings: Findings) -> str:
+    """Say in one line what the answer rests on."""
+    parts = [f"{counted(findings.measured, 'measurement')} of {counted(findings.records, 'record')}"]
+    parts.append(f"data: {listed(findings.datasets)}")
+    facts = {fact.name: fact.values[0][0] for fact in findings.environment}
+    parts += [f"machine: {facts[name]}" for name in ("cpu",) if name in facts]
+    parts += [f"cores: {facts[name]}" for name in ("usable cores",) if name in facts]
+    return "; ".join(parts) + "."
+
+
+def _origin(findings: Findings) -> str:
+    """Say when, from which suite and with which seeds the records were made."""
+    first, last = findings.started_first, findings.started_last
+    suites = f"Suite {listed(findings.suites)}; " if findings.suites else ""
+    seeds = f"seed {findings.seeds[0]}" if len(findings.seeds) == 1 else f"seeds {listed(map(str, findings.seeds))}"
+    when = f"cases started from {first} to {last}" if first != last else f"the case started at {first}"
+    sentence = f"{suites}{seeds}; {when}. To make these records and this page again:"
+    return sentence[0].upper() + sentence[1:]

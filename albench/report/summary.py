@@ -1,0 +1,122 @@
+"""Summary: the same findings as Markdown, for a pull request, and as comma-separated values, for a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+
+from albench.report import tabulation
+from albench.report.accuracy import depth_gap
+from albench.report.answers import accuracy_sentence, answers, heading, headline, series_sentence
+from albench.report.figures import Drawing
+from albench.report.findings import Findings
+from albench.report.tables import Table, markdown, markdown_text
+
+COLUMNS = (
+    "network",
+    "width",
+    "batch_size",
+    "dataset",
+    "precision",
+    "bridge_width",
+    "series",
+    "projected",
+    "hidden_layers",
+    "minibatches",
+    "instances",
+    "lanes",
+    "rounds",
+    "seconds",
+    "seconds_low",
+    "seconds_high",
+    "milliseconds_per_minibatch",
+    "instances_per_second",
+    "accuracy",
+    "complexity",
+    "product_share",
+    "product_share_low",
+    "product_share_high",
+)
+"""Columns of ``summary.csv``: one row a point, the verdict of its series repeated in each."""
+
+
+def summary_tables(findings: Findings) -> list[Table]:
+    """Return the tables that stand for the whole: verdicts, times and who is faster, a regime after the other."""
+    tables: list[Table | None] = []
+    for regime in findings.regimes:
+        tables += [
+            tabulation.verdict_table(regime),
+            tabulation.time_table(regime),
+            tabulation.comparison_table(regime),
+        ]
+    tables += [tabulation.accuracy_table(accuracy) for accuracy in findings.accuracies]
+    tables.append(tabulation.failure_table(findings))
+    return [table for table in tables if table is not None]
+
+
+def summary_markdown(findings: Findings, drawings: Sequence[Drawing], *, command: str, title: str) -> str:
+    """Return the findings in Markdown, with the figures beside it linked."""
+    lines = [f"# {markdown_text(title)}", "", f"**{markdown_text(headline(findings))}**", ""]
+    for answer in answers(findings):
+        lines += [f"## {markdown_text(answer.title)}", "", f"**{markdown_text(answer.word)}.**", ""]
+        lines += [f"- {markdown_text(sentence)}" for sentence in answer.sentences] + [""]
+    for regime in findings.regimes:
+        lines += [f"## Verdicts: {markdown_text(heading(regime))}", ""]
+        lines += [f"- {markdown_text(series_sentence(regime, series))}" for series in regime.everything] + [""]
+    for accuracy in findings.accuracies:
+        if gap := depth_gap(accuracy):
+            lines += [f"- {markdown_text(accuracy.title)}: {markdown_text(accuracy_sentence(accuracy, gap))}", ""]
+    lines += ["## Tables", "", *[markdown(table) for table in summary_tables(findings)]]
+    if findings.remarks:
+        lines += ["## Remarks", ""]
+        for remark in findings.remarks:
+            scenarios = f" ({'; '.join(remark.scenarios)})" if remark.scenarios else ""
+            lines.append(f"- {markdown_text(remark.text + scenarios)}")
+        lines.append("")
+    lines += ["## Figures", ""]
+    for drawing in drawings:
+        lines += [
+            f"![{markdown_text(drawing.alt)}](figures/{drawing.name}.png)",
+            "",
+            markdown_text(drawing.reading),
+            "",
+        ]
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", command)), default=0))
+    return "\n".join([*lines, "## Reproduce", "", fence, command, fence, ""])
+
+
+def summary_csv(findings: Findings) -> str:
+    """Return every point as comma-separated values."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for regime in findings.regimes:
+        work = {name: getattr(regime.work, name) for name in COLUMNS[:6]}
+        for series in regime.everything:
+            share = series.verdict.product_share
+            for point in series.points:
+                writer.writerow(
+                    work
+                    | {
+                        "series": series.name,
+                        "projected": series.projected,
+                        "hidden_layers": point.hidden_layers,
+                        "minibatches": point.minibatches,
+                        "instances": point.instances,
+                        "lanes": point.lanes,
+                        "rounds": point.rounds,
+                        "seconds": point.seconds.estimate,
+                        "seconds_low": point.seconds.low,
+                        "seconds_high": point.seconds.high,
+                        "milliseconds_per_minibatch": point.milliseconds.estimate,
+                        "instances_per_second": point.samples_per_second,
+                        "accuracy": point.accuracy,
+                        "complexity": series.verdict.complexity,
+                        "product_share": share.estimate,
+                        "product_share_low": share.low,
+                        "product_share_high": share.high,
+                    }
+                )
+    return stream.getvalue()

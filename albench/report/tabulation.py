@@ -1,0 +1,370 @@
+"""Tabulation: which tables a report has, built from findings.
+
+Rows over ℓ show one N per regime, the number of mini-batches that most of its points share; a cell that has to fall
+back on another N says so. Everything that was measured, at every N, is in `every_point`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from albench.analysis.statistics import Interval
+from albench.report.accuracy import Accuracy, AccuracyPoint
+from albench.report.answers import MEANINGS, TONES, speed_words
+from albench.report.findings import Findings
+from albench.report.regimes import Point, Regime, Series, scaled
+from albench.report.tables import NO_CELL, Cell, Row, Table
+from albench.report.words import counted, ends, number, percent, times
+
+MEBIBYTE = 2**20
+VALUES_SHOWN = 6
+"""Values of one environment fact that are spelt out: enough for versions, not for a load that moves all the time."""
+
+
+def verdict_table(regime: Regime) -> Table:
+    """Return how each series grows: the verdict, and the sizes that it was made from."""
+    rows = []
+    for series in regime.everything:
+        verdict = series.verdict
+        ratio = regime.product_ratio(series)
+        baseline = series is regime.baseline
+        rows.append(
+            Row(
+                cells=(
+                    Cell(series.name),
+                    Cell(verdict.complexity, MEANINGS[verdict.complexity], TONES[verdict.complexity]),
+                    _interval_cell(verdict.product_share),
+                    _interval_cell(verdict.growth, times),
+                    Cell("100 %", "the measure") if baseline else _interval_cell(ratio, percent),
+                    _interval_cell(verdict.exponent_n),
+                    _interval_cell(verdict.exponent_depth),
+                ),
+                projected=series.projected,
+            )
+        )
+    against = regime.baseline.name if regime.baseline else "BP"
+    return Table(
+        caption=f"Verdicts, {regime.title}",
+        columns=(
+            "series",
+            "verdict",
+            "product share p",
+            "steady cost grows",
+            f"an extra layer ({against} = 100 %)",
+            "exponent of n",
+            "exponent of ℓ",
+        ),
+        rows=tuple(rows),
+        note="In brackets: 95 % intervals. The steady cost is what one more training instance costs once the pipeline "
+        "is full; it grows from the shallowest to the deepest network measured.",
+    )
+
+
+def time_table(regime: Regime) -> Table:
+    """Return milliseconds per mini-batch by depth and series."""
+    return _by_depth(
+        regime,
+        caption=f"Milliseconds per mini-batch by hidden layers ℓ, {regime.title}",
+        series=regime.everything,
+        cell=lambda point: _interval_cell(point.milliseconds),
+        note=f"Median of the rounds [interval of the median], over N = {regime.minibatches} mini-batches from an "
+        f"empty to a drained pipeline, optimizer included.",
+    )
+
+
+def throughput_table(regime: Regime) -> Table:
+    """Return training instances a second by depth and series."""
+    return _by_depth(
+        regime,
+        caption=f"Training instances a second by hidden layers ℓ, {regime.title}",
+        series=regime.everything,
+        cell=lambda point: Cell(number(point.samples_per_second)),
+        note=f"From the same medians, N = {regime.minibatches}.",
+    )
+
+
+def timed_accuracy_table(regime: Regime) -> Table | None:
+    """Return held-out accuracy after the longest timed run at each depth; None where no run has one."""
+    if not any(point.accuracy is not None for series in regime.series for point in series.points):
+        return None
+    rows = []
+    for series in regime.series:
+        cells = [Cell(series.name)]
+        for depth in regime.depths:
+            point = series.at(depth)
+            found = point is not None and point.accuracy is not None
+            cells.append(
+                Cell(percent(point.accuracy, 1), f"N = {point.minibatches}")
+                if point is not None and point.accuracy is not None and found
+                else Cell(NO_CELL)
+            )
+        rows.append(Row(cells=tuple(cells)))
+    return Table(
+        caption=f"Held-out accuracy after the longest timed run, {regime.title}",
+        columns=("series", *[f"ℓ = {depth}" for depth in regime.depths]),
+        rows=tuple(rows),
+        note="These runs stop after a few mini-batches: they show that the timed work was real training, not how well "
+        "a network can learn.",
+    )
+
+
+def comparison_table(regime: Regime) -> Table | None:
+    """Return AL's fastest engine against BP's fastest at each depth; None where there is no pair."""
+    if not regime.comparisons:
+        return None
+    return Table(
+        caption=f"AL's fastest engine against BP's fastest, the same mini-batches, {regime.title}",
+        columns=("ℓ", "fastest AL", "its ms", "fastest BP", "its ms", "result"),
+        rows=tuple(
+            Row(
+                cells=(
+                    Cell(str(one.hidden_layers)),
+                    Cell(one.al),
+                    _interval_cell(one.al_milliseconds),
+                    Cell(one.bp),
+                    _interval_cell(one.bp_milliseconds),
+                    Cell(
+                        speed_words(one),
+                        ends(one.speedup, 2),
+                        tone="good" if one.speedup.low > 1 else "bad" if one.speedup.high < 1 else "open",
+                    ),
+                )
+            )
+            for one in regime.comparisons
+        ),
+        note="Measured series only. The interval of the ratio pairs each side's best end with the other's worst.",
+    )
+
+
+def coefficient_table(regime: Regime) -> Table:
+    """Return the fitted coefficients of T = c + a·n + b·ℓ + γ·nℓ in units of a person."""
+    batch = regime.work.batch_size
+    units = (("c", 1e3), ("a", 1e3 * batch), ("b", 1e3), ("gamma", 1e3 * batch))
+    return Table(
+        caption=f"Fitted costs, {regime.title}",
+        columns=(
+            "series",
+            "start-up c, ms",
+            "each mini-batch a·B, ms",
+            "each layer, once, b, ms",
+            "each layer of each mini-batch γ·B, ms",
+        ),
+        rows=tuple(
+            Row(
+                cells=(
+                    Cell(series.name),
+                    *[_interval_cell(scaled(series.verdict.coefficients[name], unit)) for name, unit in units],
+                ),
+                projected=series.projected,
+            )
+            for series in regime.everything
+        ),
+        note="T = c + a·n + b·ℓ + γ·nℓ, with n the training instances and B the batch size. The last column is what "
+        "back-propagation pays and a perfect pipeline does not.",
+    )
+
+
+def check_table(regime: Regime) -> Table | None:
+    """Return how far projections are from measurements, where both exist."""
+    if not regime.checks:
+        return None
+    names = list(dict.fromkeys(check.series for check in regime.checks))
+    depths = sorted({check.hidden_layers for check in regime.checks})
+    rows = []
+    for name in names:
+        cells = [Cell(name)]
+        for depth in depths:
+            found = [check for check in regime.checks if check.series == name and check.hidden_layers == depth]
+            check = max(
+                found, key=lambda check: (check.minibatches == regime.minibatches, check.minibatches), default=None
+            )
+            cells.append(Cell(times(check.ratio), f"N = {check.minibatches}") if check else Cell(NO_CELL))
+        rows.append(Row(cells=tuple(cells)))
+    return Table(
+        caption=f"Measured time over projected time on lanes that exist here, {regime.title}",
+        columns=("series", *[f"ℓ = {depth}" for depth in depths]),
+        rows=tuple(rows),
+        note="1.0× would be a perfect projection; above it, reality was slower than the replay.",
+    )
+
+
+def parameter_table(regime: Regime) -> Table | None:
+    """Return the parameters of both methods by depth; None where no record names them."""
+    cells: dict[int, list[Cell]] = {}
+    for depth in regime.depths:
+        al, bp = regime.first_at("al", depth), regime.first_at("bp", depth)
+        values = (
+            al.effective_parameters if al else None,
+            al.affiliated_parameters if al else None,
+            bp.effective_parameters if bp else None,
+        )
+        if any(value is not None for value in values):
+            cells[depth] = [Cell(_whole(value)) for value in values]
+    if not cells:
+        return None
+    return Table(
+        caption=f"Parameters, {regime.title}",
+        columns=("ℓ", "AL, used to predict", "AL, for training only", "BP"),
+        rows=tuple(Row(cells=(Cell(str(depth)), *found)) for depth, found in cells.items()),
+    )
+
+
+def accuracy_table(accuracy: Accuracy) -> Table:
+    """Return accuracy by depth and series, with seeds, mini-batches and rates."""
+    depths = sorted({point.hidden_layers for series in accuracy.series for point in series.points})
+    rows = []
+    for series in accuracy.series:
+        rows.append(_accuracy_row(series.name, series.longest, depths))
+        # Timed runs at every N are in `every_point`; only what was meant to be trained to the end is listed here.
+        shorter = [point for point in series.points if accuracy.trained_to_the_end and point not in series.longest]
+        for minibatches in sorted({point.minibatches for point in shorter}):
+            found = [point for point in shorter if point.minibatches == minibatches]
+            rows.append(_accuracy_row(f"{series.name}, stopped early", found, depths))
+    kind = "after training to the end" if accuracy.trained_to_the_end else "after the longest timed runs only"
+    return Table(
+        caption=f"Held-out accuracy {kind}, {accuracy.title}",
+        columns=("method", *[f"ℓ = {depth}" for depth in depths]),
+        rows=tuple(rows),
+        note="Mean over the seeds [95 % interval of the mean].",
+    )
+
+
+def every_point(regime: Regime) -> Table:
+    """Return every point of a regime, at every N."""
+    return Table(
+        caption=f"Every point, {regime.title}",
+        columns=("series", "ℓ", "N", "n", "rounds", "lanes", "seconds", "instances/s", "accuracy", "peak memory, MiB"),
+        rows=tuple(
+            Row(
+                cells=(
+                    Cell(series.name),
+                    Cell(str(point.hidden_layers)),
+                    Cell(_whole(point.minibatches)),
+                    Cell(_whole(point.instances)),
+                    Cell(str(point.rounds)),
+                    Cell(str(point.lanes)),
+                    _interval_cell(point.seconds),
+                    Cell(number(point.samples_per_second)),
+                    Cell(percent(point.accuracy, 1)) if point.accuracy is not None else Cell(NO_CELL),
+                    Cell(number(point.peak_memory_bytes / MEBIBYTE)) if point.peak_memory_bytes else Cell(NO_CELL),
+                ),
+                projected=series.projected,
+            )
+            for series in regime.everything
+            for point in series.points
+        ),
+    )
+
+
+def failure_table(findings: Findings) -> Table | None:
+    """Return every scenario that could not be measured, and why."""
+    if not findings.failures:
+        return None
+    return Table(
+        caption="Not measured",
+        columns=("scenario", "what happened", "rounds", "why"),
+        rows=tuple(
+            Row(cells=(Cell(one.scenario, one.purpose), Cell(one.status), Cell(str(one.rounds)), Cell(one.reason)))
+            for one in findings.failures
+        ),
+        prose=True,
+    )
+
+
+def environment_table(findings: Findings) -> Table | None:
+    """Return the machine and the versions; a fact that is not the same in all records shows each value it had."""
+    if not findings.environment:
+        return None
+    rows = []
+    for fact in findings.environment:
+        values = [value if len(fact.values) == 1 else f"{value} ({records})" for value, records in fact.values]
+        more = f" and {len(values) - VALUES_SHOWN} more" if len(values) > VALUES_SHOWN else ""
+        rows.append(Row(cells=(Cell(fact.name), Cell("; ".join(values[:VALUES_SHOWN]) + more))))
+    return Table(
+        caption="Environment",
+        columns=("fact", "value"),
+        rows=tuple(rows),
+        note="Where records differ, each value with the number of records that have it.",
+        prose=True,
+    )
+
+
+def fit_table(regime: Regime) -> Table | None:
+    """Return how well each law fits each series; None where nothing was fitted."""
+    rows = [
+        Row(
+            cells=(Cell(series.name), Cell(fit.law), Cell(number(fit.aicc)), Cell(percent(fit.held_out_error, 1))),
+            projected=series.projected,
+        )
+        for series in regime.everything
+        for fit in series.verdict.fits
+    ]
+    return (
+        Table(
+            caption=f"Laws that were fitted, {regime.title}",
+            columns=("series", "law", "AICc, lower is better", "error on the deepest ℓ, held out"),
+            rows=tuple(rows),
+        )
+        if rows
+        else None
+    )
+
+
+def _by_depth(
+    regime: Regime, *, caption: str, series: tuple[Series, ...], cell: Callable[[Point], Cell], note: str
+) -> Table:
+    """Return a table with a row a series and a column a depth; another N than the regime's is said in its cell."""
+    rows = []
+    for one in series:
+        cells = [Cell(one.name)]
+        for depth in regime.depths:
+            point = one.shown(depth, regime.minibatches)
+            if point is None:
+                cells.append(Cell(NO_CELL))
+                continue
+            found = cell(point)
+            if point.minibatches != regime.minibatches:
+                found = Cell(found.text, f"{found.detail} N = {point.minibatches}".strip())
+            cells.append(found)
+        rows.append(Row(cells=tuple(cells), projected=one.projected))
+    return Table(
+        caption=caption,
+        columns=("series", *[f"ℓ = {depth}" for depth in regime.depths]),
+        rows=tuple(rows),
+        note=note,
+    )
+
+
+def _interval_cell(interval: Interval | None, show: Callable[[float], str] = number) -> Cell:
+    """Return an estimate with its interval as detail."""
+    if interval is None:
+        return Cell(NO_CELL)
+    if show is percent:
+        return Cell(percent(interval.estimate), ends(scaled(interval, 100.0)))
+    return Cell(show(interval.estimate), ends(interval))
+
+
+def _accuracy_row(name: str, points: Sequence[AccuracyPoint], depths: Sequence[int]) -> Row:
+    """Return accuracies in percent by depth; how they were trained stands once where it is the same along the row."""
+    recipes = {point.hidden_layers: _recipe(point) for point in points}
+    same = len(set(recipes.values())) == 1
+    cells = [Cell(name, recipes[points[0].hidden_layers] if same else "")]
+    for depth in depths:
+        point = next((one for one in points if one.hidden_layers == depth), None)
+        if point is None:
+            cells.append(Cell(NO_CELL))
+            continue
+        bounds = ends(scaled(point.mean, 100.0))
+        cells.append(Cell(percent(point.mean.estimate, 1), bounds if same else f"{bounds} {recipes[depth]}".strip()))
+    return Row(cells=tuple(cells))
+
+
+def _recipe(point: AccuracyPoint) -> str:
+    """Return how a point was trained."""
+    rates = ", ".join(f"{rate:g}" for rate in point.learning_rates)
+    return f"{counted(point.seeds, 'seed')}, N = {_whole(point.minibatches)}, rate {rates}"
+
+
+def _whole(value: int | None) -> str:
+    """Return a whole number with its thousands apart."""
+    return NO_CELL if value is None else f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")

@@ -1,0 +1,67 @@
+"""Words: how numbers are written, so that a person can read them and no two tables write them differently.
+
+Three significant digits for times, two for ratios; intervals in brackets; thousands apart by a narrow space; and a dash
+where there is no number, never a made-up one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from albench.analysis.statistics import Interval
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Return `value` with `digits` significant digits, thousands apart, without powers of ten where avoidable."""
+    if not math.isfinite(value):
+        return "–" if math.isnan(value) else "∞" if value > 0 else "-∞"
+    if value == 0:
+        return "0"
+    magnitude = math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))
+    if magnitude < -4 or magnitude > 8:
+        mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+        return f"{mantissa} × 10{_superscript(int(exponent))}"
+    return f"{value:,.{max(0, digits - 1 - magnitude)}f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def _superscript(exponent: int) -> str:
+    """Return an exponent in raised digits."""
+    return str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def times(value: float) -> str:
+    """Return a ratio, such as "4.2×"."""
+    return f"{number(value, 3 if value >= 100 else 2)}×"
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """Return a share as percent; what is over nothing but rounds to it says "under 1 %"."""
+    if not math.isfinite(share):
+        return "–"
+    if digits == 0 and 0 < share < 0.005:
+        return "under 1 %"
+    return f"{100 * share:.{digits}f} %"
+
+
+def points(difference: float) -> str:
+    """Return a difference of shares in percentage points."""
+    return f"{100 * difference:.1f} points"
+
+
+def ends(interval: Interval, digits: int = 3) -> str:
+    """Return the ends of an interval in brackets, or nothing where there is none."""
+    if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
+        return ""
+    return f"[{number(interval.low, digits)}, {number(interval.high, digits)}]"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return "a", "a and b" or "a, b and c"."""
+    items = list(names)
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else "nothing"
+
+
+def counted(count: int, noun: str, plural: str = "s") -> str:
+    """Return "1 record" or "3 records"; `plural` is what is hung on."""
+    return f"{count:,} {noun}{'' if count == 1 else plural}".replace(",", "\N{NARROW NO-BREAK SPACE}")

@@ -1,0 +1,31 @@
+"""The full made-up report, rendered once for all tests of the room."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from albench.report import Findings, find, render
+
+from . import made_up
+
+HOSTILE = "</td><script>alert('x')</script> & \"quoted\" | *bold* [red]markup[/red] `tick`"
+COMMAND = 'albench report "reports/quick <start>"'
+
+
+@pytest.fixture(scope="session")
+def findings() -> Findings:
+    return find(made_up.everything())
+
+
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a report with everything in it, a hostile reason and a hostile note among it."""
+    out = tmp_path_factory.mktemp("report")
+    records = made_up.everything()
+    records.append(made_up.failed(HOSTILE, "failed", engine="fused"))
+    noted = records[0].scenario
+    records.append(made_up.record(noted, seconds=records[0].seconds, round=9, notes=[HOSTILE]))
+    assert render(records, out, command=COMMAND, title="Made up <title>") == out / "index.html"
+    return out

@@ -1,0 +1,89 @@
+"""The sentences that a reader takes away."""
+
+import pytest
+
+from albench.report import find, headline
+from albench.report.answers import answers, series_sentence
+from albench.report.findings import Findings
+
+from . import made_up
+
+
+def test_the_first_screen_says_where_it_holds_and_what_spoils_it(findings: Findings) -> None:
+    line = headline(findings)
+    assert line.startswith("It depends: yes where launches rule")
+    assert "only until the lanes are full where arithmetic rules" in line
+    assert line.endswith("But AL learns badly at ℓ = 64.")
+
+
+def test_each_regime_gets_a_word_and_the_sizes_behind_it(findings: Findings) -> None:
+    first, second = answers(findings)
+    assert first.word == "Yes, with AL fused"
+    assert first.tone == "part"  # a good answer, but the deep networks do not learn
+    text = " ".join(first.sentences)
+    assert "AL fused: 32 times the depth (ℓ = 2 to 64)" in text
+    assert "AL is slower at ℓ = 2" in text
+    assert "11.0 % held-out accuracy" in text
+    assert second.word == "Only until its 2 lanes are full"
+    assert "AL is slower, " in " ".join(second.sentences)
+
+
+def test_what_is_projected_is_never_worded_as_measured(findings: Findings) -> None:
+    for answer in answers(findings):
+        spoken = [sentence for sentence in answer.sentences if "would" in sentence]
+        assert len(spoken) == 1
+        assert spoken[0].startswith("Projected, not measured: ")
+    for regime in findings.regimes:
+        for series in regime.projected:
+            assert "(projected)" in series_sentence(regime, series)
+
+
+def test_growth_that_is_far_below_bps_is_not_hidden_behind_a_bare_no() -> None:
+    (answer,) = answers(find(made_up.sweep(made_up.PROTOTYPE, width=32, batch_size=16)))
+    assert answer.word.split(",")[0] in ("No", "Partly", "Not decided")
+    assert "2.1 times as long" in answer.sentences[0] or "2.2 times as long" in answer.sentences[0]
+    if not answer.word.startswith("Not decided"):
+        assert "an extra layer costs AL fused 13 % of what it costs BP" in answer.word
+
+
+def test_plain_no_where_every_layer_costs_its_full_share() -> None:
+    laws = {("al", "serial", 1): made_up.product(0.1, 0.2), ("bp", "eager", 1): made_up.product(0.2, 0.1)}
+    found = find(made_up.sweep(laws, width=32, batch_size=16))
+    assert headline(found) == "No."
+    assert answers(found)[0].tone == "bad"
+
+
+def test_flat_but_slower_is_not_a_plain_yes() -> None:
+    laws = {("al", "fused", 1): made_up.pipeline(20.0, 0.01, 0.1), ("bp", "eager", 1): made_up.product(0.2, 0.1)}
+    (answer,) = answers(find(made_up.sweep(laws, width=32, batch_size=16)))
+    assert answer.word == "Yes with AL fused, but BP is still faster"
+    assert answer.tone == "part"
+
+
+def test_without_bp_nothing_is_said_about_speed() -> None:
+    laws = {("al", "fused", 1): made_up.pipeline(0.4, 0.001, 0.1)}
+    (answer,) = answers(find(made_up.sweep(laws, width=32, batch_size=16)))
+    assert answer.word == "Yes, with AL fused"
+    assert "No speed-up: BP was not measured on the same mini-batches." in answer.sentences
+
+
+@pytest.mark.parametrize("lengths", [(20,), (20, 40)])
+def test_thin_data_decides_nothing_and_says_why(lengths: tuple[int, ...]) -> None:
+    found = find(made_up.sweep(made_up.SMALL, width=32, batch_size=16, lengths=lengths))
+    assert headline(found) == "Not decided."
+    (regime,) = found.regimes
+    assert all(series.verdict.reasons[0] in series_sentence(regime, series) for series in regime.series)
+
+
+def test_bp_alone_and_failures_alone_have_no_answer() -> None:
+    laws = {("bp", "eager", 1): made_up.product(0.2, 0.1)}
+    assert headline(find(made_up.sweep(laws, width=32, batch_size=16))) == "No answer: AL was not measured."
+    assert headline(find([made_up.failed()])) == "No answer: no time was measured."
+
+
+def test_deep_al_that_learns_is_not_called_bad() -> None:
+    records = made_up.sweep(made_up.SMALL, width=32, batch_size=16)
+    records += made_up.trained({"al": {2: 0.96, 64: 0.955}, "bp": {2: 0.97, 64: 0.96}})
+    (answer,) = answers(find(records))
+    assert answer.caveat == ""
+    assert answer.tone == "good"
