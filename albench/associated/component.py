@@ -8,6 +8,8 @@ It hands on s_i and t_i, detached: no gradient ever crosses from one component t
 
 from __future__ import annotations
 
+from typing import Protocol, cast
+
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +18,18 @@ from albench.component import ParameterGroup, Update
 
 AUTOENCODER_RATE = 2.0
 """g and h learn at twice the base rate, as in the authors' code (``inv_lr``)."""
+
+
+class Chain(Protocol):
+    """What a stack makes of f, b, g and h: layers in a row that can be run backwards (`albench.engines.chain`)."""
+
+    def forward_kept(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the output and what the reverse pass needs."""
+        ...
+
+    def reverse(self, kept: list[Tensor], gradient: Tensor, *, input_gradient: bool = True) -> Tensor:
+        """Return the gradient by the input for the gradient by the output; leave the layers theirs."""
+        ...
 
 
 class AssociatedComponent(nn.Module):
@@ -42,6 +56,32 @@ class AssociatedComponent(nn.Module):
             "autoencoder": autoencoder_loss(self.h(encoded), target),
         }
         return Update(features_out.detach(), target_out, losses)
+
+    def explicit_update(self, features: Tensor, target: TargetRows) -> Update:
+        """Return what `forward` returns, and leave the gradients of its losses in the layers, without autograd.
+
+        Only for a stack, whose f, b, g and h are chains. The two terms of Eq. 7 are means of squares, so their
+        gradients are 2·(b(s) - t)/(B·W), and 2·(h(t) - t_{i-1})/W times each row's share of the mini-batch.
+        """
+        f, b, g, h = (cast("Chain", function) for function in (self.f, self.b, self.g, self.h))
+        features_out, f_kept = f.forward_kept(features)
+        bridged, b_kept = b.forward_kept(features_out)
+        encoded, g_kept = g.forward_kept(target.rows_RW)
+        decoded, h_kept = h.forward_kept(encoded)
+        target_out = target._replace(rows_RW=encoded)
+        association_error = bridged - target_out.of_instances()
+        decoding_error = decoded - target.rows_RW
+        instances, width = bridged.shape[-2:]
+        rows, target_width = decoded.shape[-2:]
+        share = 1 / rows if target.share_R is None else target.share_R.unsqueeze(-1)
+        weighted_error = decoding_error * (share * (2 / target_width))
+        f.reverse(f_kept, b.reverse(b_kept, association_error * (2 / (instances * width))), input_gradient=False)
+        g.reverse(g_kept, h.reverse(h_kept, weighted_error), input_gradient=False)
+        losses = {
+            "associated": torch.linalg.vecdot(association_error, association_error).sum(-1) / (instances * width),
+            "autoencoder": torch.linalg.vecdot(decoding_error, weighted_error).sum(-1) / 2,
+        }
+        return Update(features_out, target_out, losses)
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """Return (f, b) at the base rate and (g, h) at twice that."""

@@ -27,24 +27,12 @@ import torch
 from torch import Tensor, nn
 
 from albench.component import Component, Target, Update
+from albench.engines.chain import Chain, StackedLinear
 from albench.engines.options import EngineOptions
 from albench.engines.state import Moments, named_parameters
 
 ROW_BY_ROW = (nn.ELU, nn.Sigmoid, nn.ReLU, nn.Tanh, nn.GELU, nn.SiLU, nn.LeakyReLU, nn.Softplus, nn.Identity)
 """Layers without weights that treat every number, or every row, alike: a leading dimension changes nothing."""
-
-
-class StackedLinear(nn.Module):
-    """K linear layers at once: x ``[K, B, in]`` to ``[K, B, out]``."""
-
-    weight: Tensor
-    """``[K, out, in]``, bound by the stack before each call."""
-    bias: Tensor
-    """``[K, 1, out]``."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x·Wᵀ + b, each component with its own W and b."""
-        return torch.baddbmm(self.bias, x, self.weight.mT)
 
 
 class Column(NamedTuple):
@@ -109,6 +97,10 @@ class Stack:
         ]
         self._linears: dict[str, StackedLinear] = {}
         self._module = self._stacked(cast("nn.Module", components[0]), "")
+        # In the order of the linear layers, in which a reverse pass finds the gradients.
+        self._names = [f"{name}.{part}" for name in self._linears for part in ("weight", "bias")]
+        children = list(self._module.children())
+        self._explicit = hasattr(self._module, "explicit_update") and all(isinstance(c, Chain) for c in children)
         self._whole = self._leaves(0, count)
         self._bound: dict[str, Tensor] = {}  # the leaves that the layers hold now
         self._last_losses: list[tuple[dict[str, Tensor], int]] = [({}, 0)] * count
@@ -124,9 +116,12 @@ class Stack:
             return module
         if isinstance(module, nn.Flatten):
             return nn.Flatten(module.start_dim + 1, module.end_dim)
-        twin = copy.copy(module)
         prefix = f"{name}." if name else ""
-        twin._modules = {key: self._stacked(cast("nn.Module", m), prefix + key) for key, m in module._modules.items()}
+        parts = {key: self._stacked(cast("nn.Module", m), prefix + key) for key, m in module._modules.items()}
+        if type(module) is nn.Sequential and all(map(Chain.accepts, parts.values())):
+            return Chain(list(parts.values()))
+        twin = copy.copy(module)
+        twin._modules = {**parts}
         return twin
 
     def _views(self, buffers: list[Tensor], low: int, high: int) -> dict[str, Tensor]:
@@ -141,7 +136,8 @@ class Stack:
     def _leaves(self, low: int, high: int) -> tuple[dict[str, Tensor], list[Tensor]]:
         """Return the weights that autograd differentiates by, and the views that their gradients go to."""
         leaves = {k: v.detach().requires_grad_(True) for k, v in self._views(self._weights, low, high).items()}
-        return leaves, list(self._views(self._gradients, low, high).values())
+        gradients = self._views(self._gradients, low, high)
+        return leaves, [gradients[name] for name in self._names]
 
     def gather(self) -> None:
         """Copy the components' weights into the stack."""
@@ -168,9 +164,15 @@ class Stack:
             for name, linear in self._linears.items():
                 linear.weight, linear.bias = leaves[f"{name}.weight"], leaves[f"{name}.bias"]
             self._bound = leaves
-        update: Update = self._module(features, target)
-        total = functools.reduce(operator.add, update.losses.values()).sum()
-        torch._foreach_copy_(gradients, torch.autograd.grad(total, list(leaves.values())))
+        if self._explicit:
+            with torch.no_grad():
+                update: Update = self._module.explicit_update(features, target)  # type: ignore[operator]
+            found = [gradient for linear in self._linears.values() for gradient in linear.gradients or ()]
+        else:
+            update = self._module(features, target)
+            total = functools.reduce(operator.add, update.losses.values()).sum()
+            found = list(torch.autograd.grad(total, [leaves[name] for name in self._names]))
+        torch._foreach_copy_(gradients, found)
         self._step(minibatch, low, high)
         self._last_losses[low:high] = [(update.losses, position) for position in range(high - low)]
         return update.features, update.target

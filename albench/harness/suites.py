@@ -123,16 +123,16 @@ DIGITS_EPOCH = 90
 def _depth(lanes: int) -> list[Grid]:
     return [
         Grid(contenders=_everyone(lanes), hidden_layers=(2, 4, 8, 16, 32, 64), minibatches=(16, 48, 128), **SMALL),
-        Grid(contenders=_everyone(lanes), hidden_layers=(2, 4, 8), minibatches=(6, 18, 48), **LARGE),
+        Grid(contenders=_everyone(lanes), hidden_layers=(2, 4, 8, 16), minibatches=(6, 18, 48), **LARGE),
     ]
 
 
 def _quickstart(lanes: int) -> list[Grid]:
     to_the_end = Grid(
         contenders=(AL_FUSED, BP),
-        hidden_layers=(2, 8, 32, 64),
-        minibatches=(12 * DIGITS_EPOCH,),
-        seeds=(0, 1),
+        hidden_layers=(2, 8, 64),
+        minibatches=(20 * DIGITS_EPOCH,),
+        seeds=(0, 1, 2),
         purpose="accuracy",
         **SMALL,
     )
