@@ -1,1 +1,22 @@
 """Fixtures of the whole suite."""
+
+import pytest
+import torch
+
+
+def pytest_report_header() -> str:
+    cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    return f"torch {torch.__version__}, CUDA device: {cuda}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("cuda"):
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device; torch sees none"))
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seed() -> None:
+    """Nothing here should depend on torch's global random state; where it does after all, it is at least the same."""
+    torch.manual_seed(0)

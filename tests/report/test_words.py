@@ -3,8 +3,8 @@
 import math
 
 import pytest
-from albench.analysis.statistics import Interval
 
+from albench.analysis.statistics import Interval
 from albench.report.words import counted, ends, listed, number, percent, times
 
 

@@ -1,0 +1,126 @@
+"""The folded MLP and its twin: prediction, parameters, and weights that depend on nothing but the seed."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from albench.errors import UsageError
+from albench.networks import associated_mlp, mlp
+from albench.networks.initialisation import component_generator, he_linear
+
+SIZES = {"in_features": 12, "width": 9, "classes": 5}
+
+
+def count(parameters):
+    return sum(p.numel() for p in parameters)
+
+
+def test_prediction_is_equation_8():
+    net = associated_mlp(**SIZES, hidden_layers=6)
+    x = torch.randn(4, 12)
+    first, second, third = net.components
+    s = third.f(second.f(first.f(x)))
+    expected = first.h(second.h(third.h(third.b(s))))
+    assert torch.equal(net(x), expected)
+    assert net(x).shape == (4, 5)
+
+
+@pytest.mark.parametrize("bridge_width", [None, 45])
+@pytest.mark.parametrize("hidden_layers", [2, 4, 8])
+def test_parameters_are_effective_or_affiliated_and_the_twin_has_the_effective_ones(hidden_layers, bridge_width):
+    net = associated_mlp(**SIZES, hidden_layers=hidden_layers, bridge_width=bridge_width)
+    effective, affiliated = list(net.effective_parameters()), list(net.affiliated_parameters())
+    everything = [id(p) for p in net.parameters()]
+    assert sorted(map(id, effective + affiliated)) == sorted(everything)
+    twin = mlp(**SIZES, hidden_layers=hidden_layers, bridge_width=bridge_width)
+    assert count(twin.parameters()) == count(effective)
+    hidden = sum(isinstance(m, nn.ReLU) for m in twin)
+    assert hidden == hidden_layers + (bridge_width is not None)
+
+
+def test_only_effective_parameters_decide_a_prediction():
+    net = associated_mlp(**SIZES, hidden_layers=6)
+    net(torch.randn(3, 12)).sum().backward()
+    assert all(p.grad is not None for p in net.effective_parameters())
+    assert all(p.grad is None for p in net.affiliated_parameters())
+
+
+def test_the_papers_mnist_mlp_has_the_papers_parameters():
+    with torch.device("meta"):
+        twin = mlp(in_features=784, width=1024, hidden_layers=4, classes=10, bridge_width=5120)
+    assert count(twin.parameters()) == 13_405_194
+    net = associated_mlp(in_features=784, width=1024, hidden_layers=4, classes=10, bridge_width=5120)
+    assert count(net.effective_parameters()) == 13_405_194
+    assert count(net.parameters()) == pytest.approx(24.96e6, rel=1e-3)
+
+
+def test_weights_depend_on_seed_and_component_only():
+    """Not on torch's random state, which building leaves alone, nor on how many components follow."""
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    one = associated_mlp(**SIZES, hidden_layers=4, seed=7)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(2)
+    longer = associated_mlp(**SIZES, hidden_layers=8, seed=7)
+    for name, weight in one.state_dict().items():
+        assert torch.equal(weight, longer.state_dict()[name]), name
+    other = associated_mlp(**SIZES, hidden_layers=4, seed=8)
+    assert not torch.equal(one.components[0].f[1].weight, other.components[0].f[1].weight)
+    assert not torch.equal(one.components[0].b[0].weight, one.components[1].b[0].weight)
+
+
+def test_initial_weights_are_he_normal_with_zero_biases():
+    layer = he_linear(400, 500, component_generator(0, 0))
+    assert not layer.bias.any()
+    assert layer.weight.std().item() == pytest.approx((2 / 400) ** 0.5, rel=0.01)
+    assert layer.weight.mean().item() == pytest.approx(0, abs=1e-3)
+
+
+def test_the_papers_activations():
+    component = associated_mlp(**SIZES, hidden_layers=2).components[0]
+    assert isinstance(component.f[-1], nn.ELU)
+    assert all(isinstance(function[-1], nn.Sigmoid) for function in (component.b, component.g, component.h))
+
+
+def test_behaves_like_any_module():
+    net = associated_mlp(**SIZES, hidden_layers=4)
+    x = torch.randn(3, 12)
+    double = copy.deepcopy(net).double()
+    torch.testing.assert_close(double(x.double()).float(), net(x))
+    other = associated_mlp(**SIZES, hidden_layers=4, seed=5)
+    other.load_state_dict(net.state_dict())
+    assert torch.equal(other(x), net(x))
+    assert "components.1.f.0.weight" in net.state_dict()
+
+
+def test_images_are_flattened():
+    net = associated_mlp(in_features=64, width=9, hidden_layers=2, classes=5)
+    twin = mlp(in_features=64, width=9, hidden_layers=3, classes=5)
+    images = torch.randn(2, 1, 8, 8)
+    assert net(images).shape == twin(images).shape == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"hidden_layers": 3}, "hidden_layers is 3.*try 2 or 4"),
+        ({"hidden_layers": 1}, "hidden_layers is 1.*try 2"),
+        ({"hidden_layers": 0}, "hidden_layers is 0"),
+        ({"width": 0}, "width is 0"),
+        ({"classes": 0}, "classes is 0"),
+        ({"in_features": -1}, "in_features is -1"),
+        ({"bridge_width": 0}, "bridge_width is 0"),
+    ],
+)
+def test_bad_sizes_are_refused_in_one_line(changes, words):
+    with pytest.raises(UsageError, match=words) as caught:
+        associated_mlp(**(SIZES | {"hidden_layers": 4} | changes))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_twin_takes_odd_depths_but_no_bridge_in_the_middle_of_them():
+    assert mlp(**SIZES, hidden_layers=3)(torch.randn(2, 12)).shape == (2, 5)
+    with pytest.raises(UsageError, match="hidden_layers is 3"):
+        mlp(**SIZES, hidden_layers=3, bridge_width=20)
