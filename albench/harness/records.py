@@ -7,6 +7,7 @@ died while writing) is dropped with a warning and the sweep resumes from what is
 
 from __future__ import annotations
 
+import fcntl
 import os
 import warnings
 from collections.abc import Iterable, Iterator
@@ -115,18 +116,25 @@ class RecordFile:
         self.path = directory / FILE_NAME
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            self.existing = read(self.path) if self.path.exists() else []
-            self._trim_torn_line()
             self._stream = self.path.open("ab")
         except OSError as error:
             raise UsageError(
                 f"{directory} cannot be written ({error.strerror}): give another directory with --out"
             ) from None
+        try:
+            # Two sweeps that write one file would interleave their rounds and time each other.
+            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.existing = read(self.path)
+            self._trim_torn_line()
+        except BlockingIOError:
+            self._stream.close()
+            raise UsageError(f"{self.path} is in use by another albench: wait for it or give another --out") from None
+        except BaseException:
+            self._stream.close()
+            raise
 
     def _trim_torn_line(self) -> None:
         """Cut a torn last line off, so that the next record starts on a line of its own."""
-        if not self.path.exists():
-            return
         data = self.path.read_bytes()
         whole = data.rfind(b"\n") + 1
         if whole != len(data):

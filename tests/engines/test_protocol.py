@@ -53,7 +53,7 @@ class LocalNetwork(nn.Module):
         )
         self.classes = CLASSES
 
-    def first_target(self, labels, *, dtype, distinct_targets):  # noqa: ARG002
+    def first_target(self, labels, *, dtype, distinct_targets):
         return labels
 
 

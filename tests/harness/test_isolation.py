@@ -1,0 +1,205 @@
+"""Isolation, with real processes: fresh ones, none that outlives its parent, and every ending told as what it was."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import psutil
+import pytest
+
+from albench.harness import isolation
+from albench.harness.isolation import run_isolated
+from albench.harness.outcome import Failure, Outcome
+from albench.harness.records import read
+from tests.harness.test_records import scenario
+
+pytestmark = pytest.mark.timeout(180)
+SMALL = scenario(minibatches=5)
+
+
+def run(one=SMALL, limit_seconds=60.0):
+    return run_isolated(one, data_dir=None, limit_seconds=limit_seconds)
+
+
+def test_a_case_is_measured_in_a_process_of_its_own():
+    before = dict(os.environ)
+    answer = run()
+    assert isinstance(answer, Outcome)
+    assert answer.seconds > 0
+    assert 0 <= (answer.accuracy or 0) <= 1
+    assert answer.components == 2
+    assert os.environ == before
+    assert "__main__" in sys.modules
+    assert hasattr(sys.modules["__main__"], "__file__")
+
+
+def test_only_al_serial_tells_task_times():
+    serial = run(scenario(engine="serial", minibatches=5))
+    assert isinstance(serial, Outcome)
+    assert serial.task_seconds is not None
+    assert len(serial.task_seconds) == 2
+    fused, bp = run(), run(scenario(method="bp", engine="eager"))
+    assert isinstance(fused, Outcome)
+    assert isinstance(bp, Outcome)
+    assert fused.task_seconds is None
+    assert bp.task_seconds is None
+
+
+def test_random_labels_have_no_accuracy_and_say_why():
+    answer = run(scenario(dataset="synthetic"))
+    assert isinstance(answer, Outcome)
+    assert answer.accuracy is None
+    assert "random labels" in answer.accuracy_reason
+
+
+def case_processes():
+    """Return the processes under this one's forkserver that are cases, by looking for grandchildren."""
+    return [p for child in psutil.Process().children() for p in child.children()]
+
+
+def test_a_case_over_its_limit_is_ended():
+    answer = run(scenario(engine="serial", minibatches=200_000, batch_size=1), limit_seconds=1.0)
+    assert answer == Failure(status="timed-out", reason="not done after its limit of 1 s")
+    assert not case_processes()
+
+
+def test_running_out_of_memory_is_told_as_that():
+    answer = run(scenario(width=300_000))
+    assert isinstance(answer, Failure)
+    assert answer.status == "out-of-memory"
+    assert "\n" not in answer.reason
+
+
+def test_bad_input_is_told_as_that():
+    answer = run(scenario(dataset="mnist"))
+    assert isinstance(answer, Failure)
+    assert answer.usage
+    assert "--data-dir" in answer.reason
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, "out-of-memory"), (signal.SIGTERM, "failed")])
+def test_a_case_killed_from_outside_is_a_failure_not_a_hang(number, status):
+    killer = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import psutil, sys, time\n"
+            "parent, number = psutil.Process(int(sys.argv[1])), int(sys.argv[2])\n"
+            "me = psutil.Process()\n"
+            "for _ in range(600):\n"
+            "    cases = [p for c in parent.children() if c != me for p in c.children()]\n"
+            "    if cases:\n"
+            "        time.sleep(0.3)\n"
+            "        cases[0].send_signal(number)\n"
+            "        break\n"
+            "    time.sleep(0.05)\n",
+            str(os.getpid()),
+            str(int(number)),
+        ]
+    )
+    answer = run(scenario(engine="serial", minibatches=200_000, batch_size=1))
+    killer.wait(60)
+    assert isinstance(answer, Failure)
+    assert answer.status == status
+
+
+def test_an_unexpected_error_is_one_line_with_its_place(monkeypatch):
+    monkeypatch.setattr("albench.harness.case.measure", lambda *_, **__: [][1])
+    message = isolation._measure(msgspec.json.encode(SMALL), "")
+    answer = isolation._answer(message)
+    assert isinstance(answer, Failure)
+    assert answer.status == "failed"
+    assert "IndexError" in answer.reason
+    assert "test_isolation.py" in answer.reason
+
+
+def gone(processes, seconds=20.0):
+    """Wait until all processes are gone; return those that are not."""
+    _, alive = psutil.wait_procs(processes, timeout=seconds)
+    return [p for p in alive if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+SWEEP = [
+    "run", "quick", "--engine", "serial", "--hidden-layers", "8", "--minibatches", "700,800,900",
+    "--rounds", "1", "--no-progress",
+]  # fmt: skip
+
+
+def start_sweep(out: Path):
+    """Start a real sweep in a process group of its own and wait for its first record."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "albench", *SWEEP, "--out", str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 100
+    while time.monotonic() < deadline and process.poll() is None:
+        if (out / "records.jsonl").exists() and (out / "records.jsonl").stat().st_size:
+            break
+        time.sleep(0.05)
+    time.sleep(0.5)  # into the middle of the next case
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert family, "the sweep should be in the middle of a case"
+    return process, family
+
+
+def test_killing_a_sweep_leaves_no_process_and_loses_no_record(tmp_path):
+    process, family = start_sweep(tmp_path)
+    process.kill()
+    process.communicate()
+    assert not gone(family)
+    kept = read(tmp_path)
+    assert kept
+    again = subprocess.run(
+        [sys.executable, "-m", "albench", *SWEEP, "--out", str(tmp_path)], capture_output=True, text=True, timeout=120
+    )
+    assert again.returncode == 0, again.stderr
+    assert f"{3 - len(kept)} cases measured now, {len(kept)} were on file" in again.stdout
+    assert len(read(tmp_path)) == 3
+
+
+def test_ctrl_c_keeps_the_records_and_exits_with_130(tmp_path):
+    process, family = start_sweep(tmp_path)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.startswith("albench: interrupted")
+    assert "Traceback" not in errors
+    assert not gone(family)
+    assert read(tmp_path)
+
+
+def test_a_script_without_a_main_guard_can_run_cases(tmp_path):
+    """A case must not import the caller's script: it would start the sweep again, without end."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "print('once')\n"
+        "from albench.harness.isolation import run_isolated\n"
+        "from tests.harness.test_records import scenario\n"
+        "print(type(run_isolated(scenario(), data_dir=None, limit_seconds=60)).__name__)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, str(script)],
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.stdout == "once\nOutcome\n", result.stderr
+    assert not result.stderr
+
+
+def test_what_is_preloaded_starts_no_thread():
+    """A fork copies one thread only; a lock that another one held would stay locked for ever in the case."""
+    script = (
+        "import os; os.environ['OPENBLAS_NUM_THREADS'] = '1'\n"
+        "import albench.harness.preload, psutil; print(psutil.Process().num_threads())"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert result.stdout.strip() == "1", result.stderr

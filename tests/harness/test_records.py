@@ -1,0 +1,202 @@
+"""Records: whole lines that survive a crash, and nothing foreign passes for one."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from albench.errors import UsageError
+from albench.harness.records import FILE_NAME, Record, RecordFile, read
+from albench.harness.scenario import Scenario
+
+
+def scenario(**changes):
+    return Scenario(
+        **{
+            "method": "al",
+            "engine": "fused",
+            "hidden_layers": 4,
+            "width": 8,
+            "batch_size": 4,
+            "minibatches": 3,
+        }
+        | changes
+    )
+
+
+def record(number=0, **changes):
+    one = scenario()
+    return Record(
+        **{
+            "key": one.key,
+            "scenario": one,
+            "round": number,
+            "status": "measured",
+            "started_at": "2026-01-01T00:00:00+00:00",
+            "environment": {"cpu": "ℓ"},
+            "seconds": 0.5 + number,
+            "instances": one.instances,
+        }
+        | changes
+    )
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    with RecordFile(tmp_path / "new" / "folder") as file:
+        for number in range(3):
+            file.append(record(number))
+            # Whole and on disk before the next case starts: another process sees it now.
+            assert read(tmp_path / "new" / "folder")[-1] == record(number)
+    assert read(tmp_path / "new" / "folder" / FILE_NAME) == [record(n) for n in range(3)]
+
+
+def test_a_torn_last_line_is_dropped_with_a_warning_and_repaired(tmp_path):
+    with RecordFile(tmp_path) as file:
+        file.append(record(0))
+        file.append(record(1))
+    path = tmp_path / FILE_NAME
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.warns(RuntimeWarning, match="torn"):
+        assert read(tmp_path) == [record(0)]
+    with pytest.warns(RuntimeWarning, match="torn"), RecordFile(tmp_path) as file:
+        file.append(record(2))
+    assert read(tmp_path) == [record(0), record(2)]
+
+
+@given(keep=st.integers(0, 1500))
+@settings(max_examples=60, deadline=None)
+def test_cutting_the_file_anywhere_loses_at_most_one_record(keep, tmp_path_factory):
+    whole = b"".join(msgspec.json.encode(record(n)) + b"\n" for n in range(2))
+    path = tmp_path_factory.mktemp("cut") / FILE_NAME
+    path.write_bytes(whole[:keep])
+    complete = whole[:keep].count(b"\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        try:
+            found = read(path)
+        except UsageError:
+            assert complete == 0, "whole records were refused"
+            return
+    assert found[:complete] == [record(n) for n in range(complete)]
+
+
+FOREIGN = {
+    "other JSON": b'{"name": "somebody else"}\n',
+    "not JSON": b"hello\n",
+    "an array": b"[1, 2]\n",
+    "bytes": bytes(range(256)) + b"\n",
+    "a half line only": b'{"format": "alb',
+    "another format": msgspec.json.encode(record()).replace(b"albench-record", b"someone-record") + b"\n",
+    "a bad scenario": msgspec.json.encode(record()).replace(b'"hidden_layers":4', b'"hidden_layers":3') + b"\n",
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_what_is_not_ours_is_refused_in_one_line(name, tmp_path):
+    path = tmp_path / "some.jsonl"
+    path.write_bytes(FOREIGN[name])
+    with pytest.raises(UsageError, match=r"some.jsonl, line 1 .*records.jsonl") as caught:
+        read(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_foreign_line_in_the_middle_is_named(tmp_path):
+    path = tmp_path / FILE_NAME
+    path.write_bytes(msgspec.json.encode(record()) + b"\n{}\n" + msgspec.json.encode(record()) + b"\n")
+    with pytest.raises(UsageError, match="line 2"):
+        read(path)
+
+
+def test_a_newer_version_is_refused(tmp_path):
+    path = tmp_path / FILE_NAME
+    path.write_bytes(msgspec.json.encode(record(version=99)) + b"\n")
+    with pytest.raises(UsageError, match="version 99.*update"):
+        read(path)
+
+
+def test_missing_files_and_unwritable_directories(tmp_path):
+    with pytest.raises(UsageError, match="does not exist"):
+        read(tmp_path / "nowhere")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot be written.*--out"):
+        RecordFile(tmp_path / "file")
+    with pytest.raises(UsageError, match="cannot be written.*--out"):
+        RecordFile(Path("/proc/albench"))
+
+
+def test_two_sweeps_cannot_write_one_file(tmp_path):
+    with RecordFile(tmp_path), pytest.raises(UsageError, match="another albench"):
+        RecordFile(tmp_path)
+    RecordFile(tmp_path).close()  # free again
+
+
+@pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(Scenario)])
+def test_the_key_changes_with_every_field(field):
+    other = {
+        "method": "bp",
+        "engine": "serial",
+        "network": None,
+        "dataset": "synthetic",
+        "bridge_width": 5,
+        "learning_rate": 0.5,
+        "distinct_targets": False,
+        "precision": "float64",
+        "purpose": "accuracy",
+    }.get(field, 6)
+    if other is None:
+        return  # there is only one network so far
+    changes = {field: other} | ({"engine": "eager"} if field == "method" else {})
+    assert scenario(**changes).key != scenario().key
+
+
+def test_the_key_is_the_same_in_every_process():
+    script = "from tests.harness.test_records import scenario; print(scenario().key)"
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": str(Path.cwd())},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for seed in ("1", "2")
+    }
+    assert found == {scenario().key}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"hidden_layers": 3}, "hidden layers is 3.*try 2 or 4"),
+        ({"hidden_layers": 0}, "hidden layers is 0"),
+        ({"width": 0}, "width is 0"),
+        ({"batch_size": -1}, "batch size is -1"),
+        ({"minibatches": 0}, "minibatches is 0"),
+        ({"lanes": 0}, "lanes is 0"),
+        ({"method": "all"}, "unknown method 'all': did you mean 'al'"),
+        ({"engine": "fussed"}, "did you mean 'fused'"),
+        ({"engine": "eager"}, "engine of method 'al'"),
+        ({"dataset": "mnits"}, "did you mean 'mnist'"),
+        ({"network": "cnn"}, "unknown network 'cnn'"),
+        ({"precision": "float16"}, "unknown precision"),
+        ({"learning_rate": float("nan")}, "learning rate is nan"),
+        ({"bridge_width": 0}, "bridge width is 0"),
+    ],
+)
+def test_bad_scenarios_are_refused_in_one_line(changes, words):
+    with pytest.raises(UsageError, match=words) as caught:
+        scenario(**changes)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_record_is_json_that_anyone_can_read():
+    plain = json.loads(msgspec.json.encode(record()))
+    assert plain["scenario"]["hidden_layers"] == 4
+    assert plain["instances"] == 12

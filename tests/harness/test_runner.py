@@ -1,0 +1,193 @@
+"""The runner's policy, with cases that are made up: order, rounds, resume, failures."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from albench.errors import UsageError
+from albench.harness import runner
+from albench.harness.outcome import Failure, Outcome
+from albench.harness.records import read
+from albench.harness.runner import Limits, run_sweep
+from tests.harness.test_records import scenario
+
+
+class Silent:
+    """A progress that nobody sees."""
+
+    def planned(self, estimated_seconds, cases):
+        self.cases = cases
+
+    def started(self, scenario, number):
+        pass
+
+    def finished(self, record, estimated_seconds):
+        pass
+
+
+def outcome(seconds):
+    return Outcome(
+        seconds=seconds,
+        lanes=1,
+        lane_kind="cpu-thread",
+        components=2,
+        effective_parameters=1,
+        affiliated_parameters=1,
+        accuracy=0.5,
+        accuracy_reason="",
+        losses=[],
+        task_seconds=None,
+        peak_memory_bytes=1,
+        notes=[],
+    )
+
+
+@pytest.fixture
+def cases(monkeypatch):
+    """Replace isolated cases by a function of the scenario; returns the list of scenarios that were run."""
+    ran = []
+    answers = {}
+
+    def fake(one, *, data_dir, limit_seconds):
+        ran.append(one)
+        answer = answers.get("of", lambda _: outcome(1.0))(one)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(runner, "run_isolated", fake)
+    fake.ran, fake.answers = ran, answers
+    return fake
+
+
+def sweep(scenarios, directory: Path, **options):
+    limits = options.pop("limits", Limits(rounds=3))
+    return run_sweep(scenarios, directory, suite="test", limits=limits, progress=Silent(), **options)
+
+
+GRID = [scenario(width=width, hidden_layers=depth) for width in (8, 9, 10) for depth in (2, 4, 6)]
+
+
+def test_rounds_are_interleaved_and_shuffled_by_the_recorded_seed(cases, tmp_path):
+    sweep(GRID, tmp_path / "a", order_seed=1)
+    first = list(cases.ran)
+    rounds = [first[i : i + 9] for i in range(0, 27, 9)]
+    assert all(sorted(r, key=repr) == sorted(GRID, key=repr) for r in rounds), "a round runs every scenario once"
+    assert rounds[0] != rounds[1] != rounds[2]
+    cases.ran.clear()
+    sweep(GRID, tmp_path / "b", order_seed=1)
+    assert cases.ran == first, "the same seed, the same order"
+    cases.ran.clear()
+    sweep(GRID, tmp_path / "c", order_seed=2)
+    assert cases.ran != first
+
+
+def test_what_is_on_file_is_not_run_again(cases, tmp_path):
+    sweep(GRID[:4], tmp_path, limits=Limits(rounds=1))
+    result = sweep(GRID, tmp_path, limits=Limits(rounds=1))
+    assert (result.run, result.resumed) == (5, 4)
+    assert len(read(tmp_path)) == 9
+    again = sweep(GRID, tmp_path, limits=Limits(rounds=1))
+    assert (again.run, again.resumed) == (0, 9)
+
+
+@pytest.mark.parametrize("stop_after", range(1, 9, 3))
+def test_a_sweep_broken_off_anywhere_goes_on_where_it_was(cases, tmp_path, stop_after):
+    counter = itertools.count()
+    cases.answers["of"] = lambda _: KeyboardInterrupt() if next(counter) == stop_after else outcome(1.0)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(GRID, tmp_path, limits=Limits(rounds=1))
+    assert len(read(tmp_path)) == stop_after
+    result = sweep(GRID, tmp_path, limits=Limits(rounds=1))
+    assert (result.run, result.resumed) == (9 - stop_after, stop_after)
+    assert sorted(r.key for r in read(tmp_path)) == sorted(s.key for s in GRID)
+
+
+def test_a_failure_is_a_record_and_is_retried_only_when_asked(cases, tmp_path):
+    cases.answers["of"] = lambda one: (
+        Failure(status="failed", reason="made up") if one.hidden_layers == 4 else outcome(1.0)
+    )
+    result = sweep(GRID, tmp_path, limits=Limits(rounds=1))
+    assert result.measured == 6
+    assert [r.reason for r in result.records if r.status == "failed"] == ["made up"] * 3
+    cases.answers["of"] = lambda _: outcome(1.0)
+    assert sweep(GRID, tmp_path, limits=Limits(rounds=1)).run == 0
+    assert sweep(GRID, tmp_path, limits=Limits(rounds=1), retry_failed=True).run == 3
+
+
+def test_after_out_of_memory_deeper_cases_of_the_line_are_skipped_and_say_so(cases, tmp_path):
+    cases.answers["of"] = lambda one: (
+        Failure(status="out-of-memory", reason="made up") if one.width == 9 and one.hidden_layers >= 4 else outcome(1.0)
+    )
+    order = [s for depth in (2, 4, 6) for s in GRID if s.hidden_layers == depth]
+    result = sweep(order, tmp_path, limits=Limits(rounds=2))
+    for record in result.records:
+        if record.scenario.width != 9 or record.scenario.hidden_layers == 2:
+            assert record.status == "measured"
+    skipped = [r for r in result.records if r.status == "skipped"]
+    assert skipped
+    assert all(r.scenario.hidden_layers == 6 and "ℓ = 4 ran out of memory" in r.reason for r in skipped)
+
+
+def test_input_that_is_to_blame_ends_the_sweep(cases, tmp_path):
+    """A missing data directory would fail every case alike: one line, not forty-five records."""
+    cases.answers["of"] = lambda _: Failure(status="failed", reason="give --data-dir", usage=True)
+    with pytest.raises(UsageError, match="give --data-dir"):
+        sweep(GRID, tmp_path)
+    assert len(cases.ran) == 1
+    assert read(tmp_path) == []
+
+
+def test_stops_when_every_median_is_known(cases, tmp_path):
+    result = sweep(GRID, tmp_path, limits=Limits(rounds=20, relative_half_width=0.05))
+    assert result.run == 6 * 9, "six equal samples are the fewest that can make a 95 % interval"
+    assert "every median is known" in result.stopped_because
+
+
+def test_only_what_is_not_known_goes_on(cases, tmp_path):
+    noise = itertools.cycle([1.0, 2.0, 4.0])
+    cases.answers["of"] = lambda one: outcome(next(noise) if one == GRID[0] else 1.0)
+    result = sweep(GRID, tmp_path, limits=Limits(rounds=10, relative_half_width=0.05))
+    counts = {s.key: 0 for s in GRID}
+    for record in result.records:
+        counts[record.key] += 1
+    assert counts.pop(GRID[0].key) == 10
+    assert set(counts.values()) == {6}
+    assert result.stopped_because == "all 10 rounds are done"
+
+
+def test_the_first_round_is_finished_whatever_the_time(cases, tmp_path, monkeypatch):
+    clock = itertools.count(0, 100)
+    monkeypatch.setattr(runner.time, "monotonic", lambda: float(next(clock)))
+    result = sweep(GRID, tmp_path, limits=Limits(rounds=3, sweep_seconds=1.0))
+    assert result.run == 9
+    assert "time limit of 1 s" in result.stopped_because
+
+
+def test_training_to_the_end_is_done_once(cases, tmp_path):
+    scenarios = [scenario(), scenario(purpose="accuracy")]
+    result = sweep(scenarios, tmp_path, limits=Limits(rounds=3))
+    assert [r.scenario.purpose for r in result.records].count("accuracy") == 1
+    assert result.run == 4
+
+
+def test_records_made_elsewhere_are_pointed_out(cases, tmp_path, monkeypatch):
+    sweep(GRID, tmp_path, limits=Limits(rounds=1))
+    assert sweep(GRID, tmp_path, limits=Limits(rounds=1)).warnings == []
+    real = runner.environment.describe
+    monkeypatch.setattr(runner.environment, "describe", lambda: real() | {"cpu": "another"})
+    assert "cpu differ" in sweep(GRID, tmp_path, limits=Limits(rounds=1)).warnings[0]
+
+
+def test_nothing_to_run_is_said(cases, tmp_path):
+    with pytest.raises(UsageError, match="no scenario"):
+        sweep([], tmp_path)
+
+
+@pytest.mark.parametrize("changes", [{"rounds": 0}, {"case_seconds": 0}, {"sweep_seconds": -1.0}])
+def test_limits_that_would_run_nothing_are_refused(changes):
+    with pytest.raises(UsageError):
+        Limits(**changes)

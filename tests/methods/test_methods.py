@@ -1,0 +1,76 @@
+"""The methods: BP is the loop that a user would write, and all train on the same mini-batches."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from albench.errors import UsageError
+from albench.methods import METHODS, make_trainer
+from albench.methods.trainer import TrainerOptions, accuracy
+from albench.networks import mlp
+from tests.engines.made_up import CLASSES, FEATURES, batches
+
+
+def options(**changes):
+    return TrainerOptions(
+        **{"engine": "eager", "in_features": FEATURES, "classes": CLASSES, "width": 9, "hidden_layers": 4} | changes
+    )
+
+
+def test_bp_is_the_plain_loop_to_the_last_bit():
+    data = batches(15, ragged=3)
+    trainer = make_trainer("bp", options(learning_rate=1e-2, seed=4))
+    trainer.train(data)
+    net = mlp(in_features=FEATURES, width=9, hidden_layers=4, classes=CLASSES, seed=4)
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2, fused=True)
+    for x, y in data:
+        loss = F.cross_entropy(net(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    x, _ = data[0]
+    assert torch.equal(trainer.predict(x), net(x))
+    assert trainer.losses == [{"cross-entropy": loss.item()}]
+
+
+@pytest.mark.parametrize(
+    ("method", "engine"), [(name, engine) for name, method in METHODS.items() for engine in method.engines]
+)
+def test_every_method_on_every_engine_learns(method, engine):
+    """The label is written into the input: whoever trains at all gets it right, and thread counts are put back."""
+    generator = torch.Generator().manual_seed(0)
+    data = []
+    for _ in range(400):
+        y = torch.randint(CLASSES, (16,), generator=generator)
+        x = 0.1 * torch.randn(16, FEATURES, generator=generator)
+        x[torch.arange(16), y] += 1
+        data.append((x, y))
+    before = torch.get_num_threads()
+    trainer = make_trainer(method, options(engine=engine, hidden_layers=2, width=24, learning_rate=1e-2, lanes=2))
+    trainer.train(data)
+    assert torch.get_num_threads() == before
+    x, y = data[0]
+    assert accuracy(trainer, x, y) == 1.0
+    assert trainer.effective_parameters > 0
+    assert (trainer.affiliated_parameters > 0) == (method == "al")
+    assert trainer.losses
+    trainer.close()
+
+
+def test_accuracy_counts_in_parts():
+    class Always:
+        def predict(self, x):
+            return F.one_hot(torch.ones(len(x), dtype=torch.int64), 3)
+
+    y = torch.tensor([1, 1, 0, 1, 2])
+    assert accuracy(Always(), torch.zeros(5, 2), y, chunk=2) == pytest.approx(0.6)
+
+
+def test_bp_looks_at_its_input_as_al_does():
+    with pytest.raises(UsageError, match="label 99"):
+        make_trainer("bp", options()).train([(torch.zeros(2, FEATURES), torch.tensor([0, 99]))])
+
+
+def test_unknown_methods_are_refused_with_the_nearest_names():
+    with pytest.raises(UsageError, match="did you mean 'bp'"):
+        make_trainer("bpp", options())

@@ -1,0 +1,194 @@
+"""The command line as a user meets it: real processes, bad input in one line, reports from real runs."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from albench.harness.records import read
+from tests.data.test_data import write_mnist
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def albench(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "albench", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+        **options,
+    )
+
+
+BAD = {
+    "odd depth": (["train", "--method", "al", "--hidden-layers", "3"], "hidden layers is 3"),
+    "no depth": (["train", "--method", "bp", "--hidden-layers", "0"], "hidden layers is 0"),
+    "no width": (["train", "--method", "al", "--width", "0"], "width is 0"),
+    "no batch": (["train", "--method", "al", "--batch-size", "-4"], "batch size is -4"),
+    "no epochs": (["train", "--method", "al", "--epochs", "0"], "epochs is 0"),
+    "no lanes": (["train", "--method", "al", "--lanes", "0"], "lanes is 0"),
+    "method": (["train", "--method", "alx"], "did you mean 'al'"),
+    "engine": (["train", "--method", "al", "--engine", "thread"], "did you mean 'threads'"),
+    "data set": (["train", "--method", "al", "--dataset", "digit"], "did you mean 'digits'"),
+    "data directory": (["train", "--method", "al", "--dataset", "mnist"], "--data-dir"),
+    "missing directory": (
+        ["train", "--method", "al", "--dataset", "mnist", "--data-dir", "/nowhere"],
+        "/nowhere does not exist",
+    ),
+    "suite": (["run", "dept", "--out", "{out}"], "did you mean 'depth'"),
+    "suite to list": (["list", "dept"], "did you mean 'depth'"),
+    "sweep of odd depths": (["run", "quick", "--hidden-layers", "3", "--out", "{out}"], "hidden layers is 3"),
+    "not a number": (["run", "quick", "--hidden-layers", "2,x", "--out", "{out}"], "'2,x'"),
+    "empty list": (["run", "quick", "--hidden-layers", ",", "--out", "{out}"], "','"),
+    "no lanes in a sweep": (["run", "quick", "--lanes", "0", "--out", "{out}"], "lanes is 0"),
+    "unknown engine in a sweep": (["run", "quick", "--engine", "fuse", "--out", "{out}"], "did you mean 'fused'"),
+    "nothing left": (["run", "quick", "--method", "bp", "--engine", "fused", "--out", "{out}"], "no scenario"),
+    "no rounds": (["run", "quick", "--rounds", "0", "--out", "{out}"], "rounds is 0"),
+    "unwritable": (["run", "quick", "--out", "/proc/albench"], "cannot be written"),
+    "a file for a directory": (["run", "quick", "--out", "{file}"], "cannot be written"),
+    "a sweep without data": (["run", "quick", "--dataset", "mnist", "--out", "{out}"], "--data-dir"),
+    "missing records": (["report", "/nowhere"], "does not exist"),
+    "foreign records": (["report", "{file}"], "not a record of albench"),
+    "foreign benchmark": (["report", "--from-benchmark", "{json}"], "pytest-benchmark"),
+    "missing benchmark": (["report", "--from-benchmark", "/nowhere.json"], "cannot be read"),
+    "nothing to report": (["report"], "--from-benchmark"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gets_one_line_and_status_2(case, tmp_path, monkeypatch):
+    monkeypatch.delenv("ALBENCH_DATA_DIR", raising=False)
+    arguments, words = BAD[case]
+    (tmp_path / "file").write_text("hello\n")
+    (tmp_path / "other.json").write_text('{"benchmarks": [{"name": "x", "extra_info": {}}]}')
+    names = {"out": tmp_path / "out", "file": tmp_path / "file", "json": tmp_path / "other.json"}
+    result = albench(*[argument.format(**names) for argument in arguments])
+    assert result.returncode == 2, result.stderr
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("albench: ")
+    assert words in lines[0]
+
+
+def test_corrupt_data_is_refused(tmp_path):
+    raw = write_mnist(tmp_path)
+    (raw / "train-images-idx3-ubyte").write_bytes(b"rubbish")
+    result = albench("train", "--method", "al", "--dataset", "mnist", "--data-dir", tmp_path)
+    assert result.returncode == 2
+    assert "corrupt" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_list_and_env():
+    listed = albench("list")
+    assert listed.returncode == 0
+    assert all(name in listed.stdout for name in ("quickstart", "depth", "digits", "fused", "bp"))
+    cases = albench("list", "quick")
+    assert "cases, very roughly" in cases.stdout
+    machine = albench("env")
+    assert machine.returncode == 0
+    assert all(name in machine.stdout for name in ("torch", "threads", "usable cores", "GPU"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--method", "al"],
+        ["--method", "al", "--engine", "threads", "--lanes", "9"],
+        ["--method", "al", "--engine", "fused"],
+        ["--method", "bp"],
+        ["--method", "bp", "--dataset", "synthetic"],
+    ],
+    ids=" ".join,
+)
+def test_train_prints_a_line_an_epoch(arguments):
+    result = albench("train", *arguments, "--epochs", "2", "--width", "16")
+    assert result.returncode == 0, result.stderr
+    epochs = [line for line in result.stdout.splitlines() if line.startswith("epoch ")]
+    assert len(epochs) == 2
+    assert ("random labels" if "synthetic" in arguments else "held-out accuracy") in epochs[1]
+    assert ("9 lanes asked for, 2 used" in result.stdout) == ("9" in arguments)
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    """A real sweep of a minute's fraction: every engine, three depths, three n."""
+    out = tmp_path_factory.mktemp("sweep")
+    result = albench(
+        "run", "quick", "--hidden-layers", "2,4,8", "--minibatches", "4,8,16", "--rounds", "1", "--no-progress",
+        "--out", out,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    return out, result
+
+
+def test_run_measures_prints_and_writes_a_report(sweep):
+    out, result = sweep
+    records = read(out)
+    assert {record.status for record in records} == {"measured"}
+    assert {record.scenario.engine for record in records} == {"serial", "threads", "fused", "eager"}
+    assert all(record.accuracy is not None and record.environment["packages"]["torch"] for record in records)
+    assert result.stdout.count(" left)") == len(records), "plain lines, one a case"
+    assert "\x1b[" not in result.stdout, "no terminal codes where there is no terminal"
+    assert {path.name for path in out.iterdir()} == {
+        "records.jsonl", "index.html", "figures", "summary.md", "summary.csv",
+    }  # fmt: skip
+    page = (out / "index.html").read_text()
+    assert "albench run quick" in page, "the command that reproduces the page stands on it"
+
+
+def test_capped_lanes_are_noted_in_the_record(sweep):
+    records = [r for r in read(sweep[0]) if r.scenario.engine == "threads" and r.scenario.lanes > 1]
+    shallow = [r for r in records if r.scenario.hidden_layers == 2]
+    assert shallow
+    assert all(r.lanes == 1 and "lanes asked for, 1 used" in r.notes[0] for r in shallow)
+
+
+def test_running_again_measures_nothing_anew(sweep):
+    out, _ = sweep
+    before = (out / "records.jsonl").read_bytes()
+    again = albench(
+        "run", "quick", "--hidden-layers", "2,4,8", "--minibatches", "4,8,16", "--rounds", "1", "--out", out
+    )
+    assert again.returncode == 0
+    assert "0 cases measured now" in again.stdout
+    assert (out / "records.jsonl").read_bytes() == before
+
+
+def test_report_renders_records_elsewhere(sweep, tmp_path):
+    result = albench("report", sweep[0] / "records.jsonl", "--out", tmp_path / "page")
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "page" / "index.html").exists()
+
+
+def test_nothing_measured_is_status_1(tmp_path):
+    result = albench(
+        "run", "quick", "--method", "bp", "--hidden-layers", "2", "--width", "300000", "--minibatches", "2", "--lanes",
+        "1", "--rounds", "1", "--out", tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert "nothing was measured" in result.stderr
+    assert [record.status for record in read(tmp_path)] == ["out-of-memory"]
+
+
+def test_benchmarks_run_and_render(tmp_path):
+    """Both spellings of the option; the JSON file becomes a report like any records."""
+    file = tmp_path / "b.json"
+    command = [sys.executable, "-m", "pytest", "-q", "--smoke", "-p", "no:cacheprovider"]
+    for options in (["--benchmark", "benchmarks/test_samples.py", "--benchmark-json", str(file)],
+                    ["benchmarks/test_samples.py", "--benchmark-only"]):  # fmt: skip
+        result = subprocess.run([*command, *options], capture_output=True, text=True, timeout=200, check=False)
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert " passed" in result.stdout
+    benchmarks = json.loads(file.read_text())["benchmarks"]
+    for benchmark in benchmarks:
+        info = benchmark["extra_info"]
+        assert info["samples_per_second"] > 0
+        assert {"training_instances", "hidden_layers", "lanes", "series", "held_out_accuracy"} <= info.keys()
+        assert info["albench_record"]["scenario"]["batch_size"] == 16
+    rendered = albench("report", "--from-benchmark", file, "--out", tmp_path / "page")
+    assert rendered.returncode == 0, rendered.stderr
+    assert (tmp_path / "page" / "index.html").exists()
