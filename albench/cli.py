@@ -19,6 +19,7 @@ from albench.errors import UsageError
 from albench.harness import benchmark_json, environment, records, runner, suites
 from albench.harness.availability import engine_availability
 from albench.harness.progress import SweepProgress
+from albench.harness.recipe import Recipe
 from albench.methods import METHODS
 
 app = typer.Typer(
@@ -99,8 +100,6 @@ def _measure_and_report(
     retry_failed: bool,
 ) -> None:
     """Run a suite, print its tables and write its page."""
-    from albench import report  # matplotlib takes a second: only where a page is made
-
     scenarios = suites.suite_scenarios(suite, overrides)
     with SweepProgress(out, plain=no_progress, limit_seconds=limits.sweep_seconds) as progress:
         sweep = runner.run_sweep(
@@ -119,6 +118,8 @@ def _measure_and_report(
         reasons = sorted({record.reason for record in sweep.records if record.reason})
         err.print(f"albench: nothing was measured: {'; '.join(reasons) or 'no case ran'}", markup=False)
         raise typer.Exit(1)
+    from albench import report  # matplotlib takes a second: only where a page is made
+
     findings = report.find(sweep.records)
     for table in report.terminal_tables(findings):
         out.print(table)
@@ -201,8 +202,6 @@ def report(
     ] = None,
 ) -> None:
     """Render records as a page, figures and tables."""
-    from albench import report as rendering
-
     with one_line_errors():
         if (source is None) == (from_benchmark is None):
             raise UsageError("give either a directory with records or --from-benchmark FILE.json")
@@ -213,6 +212,8 @@ def report(
             assert source is not None
             found = records.read(source)
             directory = out_dir or (source if source.is_dir() else source.parent)
+        from albench import report as rendering
+
         page = rendering.render(found, directory, command=_command())
         for table in rendering.terminal_tables(rendering.find(found)):
             out.print(table)
@@ -236,27 +237,23 @@ def train(
     no_progress: NoProgressOption = False,
 ) -> None:
     """Train one network and print losses and held-out accuracy after every epoch."""
-    from albench.harness import training
-
     with one_line_errors():
-        training.train(
-            training.Recipe(
-                method=method,
-                engine=engine,
-                dataset=dataset,
-                hidden_layers=hidden_layers,
-                width=width,
-                bridge_width=bridge_width,
-                batch_size=batch_size,
-                epochs=epochs,
-                learning_rate=learning_rate,
-                lanes=lanes,
-                seed=seed,
-            ),
-            data_dir=data_dir,
-            console=out,
-            plain=no_progress,
+        recipe = Recipe(
+            method=method,
+            engine=engine,
+            dataset=dataset,
+            hidden_layers=hidden_layers,
+            width=width,
+            bridge_width=bridge_width,
+            batch_size=batch_size,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            lanes=lanes,
+            seed=seed,
         )
+        from albench.harness import training  # torch takes seconds: only once the input is known to be good
+
+        training.train(recipe, data_dir=data_dir, console=out, plain=no_progress)
 
 
 @app.command()

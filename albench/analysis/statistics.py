@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special  # not scipy.stats, whose import takes longer than a short command
 
 from albench.errors import UsageError
 
@@ -48,7 +48,7 @@ def median_interval(samples: ArrayLike, confidence: float = CONFIDENCE) -> Inter
     """
     values = np.sort(_checked(samples, confidence))
     m = values.size
-    misses_by_rank = 2 * stats.binom.cdf(np.arange(m // 2), m, 0.5)  # entry j-1 belongs to the pair of rank j
+    misses_by_rank = 2 * special.bdtr(np.arange(m // 2), m, 0.5)  # entry j-1 belongs to the pair of rank j
     rank = max(1, int(np.count_nonzero(misses_by_rank <= 1 - confidence)))
     reached = float(1 - misses_by_rank[rank - 1]) if m > 1 else 0.0
     return Interval(float(np.median(values)), float(values[rank - 1]), float(values[m - rank]), reached)
@@ -60,7 +60,7 @@ def mean_interval(samples: ArrayLike, confidence: float = CONFIDENCE) -> Interva
     mean = float(values.mean())
     if values.size == 1:
         return Interval(mean, mean, mean, 0.0)
-    quantile = float(stats.t.ppf((1 + confidence) / 2, values.size - 1))
+    quantile = float(special.stdtrit(values.size - 1, (1 + confidence) / 2))
     half_width = quantile * float(values.std(ddof=1)) / math.sqrt(values.size)
     return Interval(mean, mean - half_width, mean + half_width, confidence)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -13,61 +12,13 @@ from rich.progress import Progress
 
 from albench.data import load_dataset
 from albench.engines.batch import Batch
-from albench.errors import UsageError
 from albench.harness.case import held_out_accuracy, trainer_options
-from albench.harness.scenario import Scenario
-from albench.harness.suites import Contender
-from albench.machine import usable_cores
-from albench.methods import make_trainer, method_named
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """What to train and how."""
-
-    method: str
-    engine: str | None
-    """None: the method's first engine."""
-    dataset: str
-    hidden_layers: int
-    width: int
-    bridge_width: int | None
-    batch_size: int
-    epochs: int
-    learning_rate: float
-    lanes: int | None
-    """None: every core, where the engine can use it."""
-    seed: int
-
-    def __post_init__(self) -> None:
-        """Refuse what would train nothing."""
-        if self.epochs < 1:
-            raise UsageError(f"epochs is {self.epochs}: give a whole number of at least 1")
-        if self.lanes is not None and self.lanes < 1:
-            raise UsageError(f"lanes is {self.lanes}: give a whole number of at least 1")
-
-    def scenario(self, minibatches: int) -> Scenario:
-        """Return the scenario of this recipe, which checks the rest of it."""
-        contender = Contender(method=self.method, engine=self.engine or method_named(self.method).engines[0])
-        return Scenario(
-            method=contender.method,
-            engine=contender.engine,
-            dataset=self.dataset,
-            hidden_layers=self.hidden_layers,
-            width=self.width,
-            bridge_width=self.bridge_width,
-            batch_size=self.batch_size,
-            minibatches=minibatches,
-            learning_rate=self.learning_rate,
-            lanes=self.lanes or (usable_cores() if contender.takes_lanes else 1),
-            seed=self.seed,
-            purpose="accuracy",
-        )
+from albench.harness.recipe import Recipe
+from albench.methods import make_trainer
 
 
 def train(recipe: Recipe, *, data_dir: Path | None, console: Console, plain: bool) -> float | None:
     """Train, print a line an epoch, and return the last held-out accuracy (None where the data has none)."""
-    recipe.scenario(1)  # refuses bad input before anything is loaded
     dataset = load_dataset(recipe.dataset, data_dir=data_dir, seed=recipe.seed)
     epoch_minibatches = dataset.epoch_minibatches(recipe.batch_size)
     scenario = recipe.scenario(epoch_minibatches * recipe.epochs)

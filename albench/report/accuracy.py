@@ -172,12 +172,18 @@ def _points(records: Sequence[Record]) -> tuple[AccuracyPoint, ...]:
                 hidden_layers=hidden_layers,
                 minibatches=minibatches,
                 instances=found[0].instances or found[0].scenario.instances,
-                mean=mean_interval(means)
-                if len(means) > 1
-                else Interval(estimate=means[0], low=math.nan, high=math.nan),
+                mean=_share_interval(means),
                 seeds=len(seeds),
                 learning_rates=tuple(sorted({record.scenario.learning_rate for record in found})),
                 seconds=fmean(record.seconds or 0.0 for record in found),
             )
         )
     return tuple(points)
+
+
+def _share_interval(means: Sequence[float]) -> Interval:
+    """Return the mean and its interval, cut where a share cannot go: Student's is wide for two or three seeds."""
+    if len(means) < 2:
+        return Interval(estimate=means[0], low=math.nan, high=math.nan)
+    interval = mean_interval(means)
+    return Interval(estimate=interval.estimate, low=max(interval.low, 0.0), high=min(interval.high, 1.0))
