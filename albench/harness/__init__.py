@@ -1,1 +1,1 @@
-""""""
+"""Harness: scenarios, suites, a runner that isolates and resumes, records, environment."""

@@ -126,7 +126,7 @@ def _depth(lanes: int) -> list[Grid]:
         Grid(contenders=_everyone(lanes), hidden_layers=depths, minibatches=(16, 48, 128), **SMALL),
         # Long runs tell the steady pace from the fill; only those that finish them in a fraction of a second.
         Grid(contenders=(AL_FUSED, BP), hidden_layers=depths, minibatches=(384,), **SMALL),
-        Grid(contenders=_everyone(lanes), hidden_layers=(2, 4, 8, 16), minibatches=(6, 18, 48), **LARGE),
+        Grid(contenders=_everyone(lanes), hidden_layers=(2, 4, 8, 16), minibatches=(6, 16, 32), **LARGE),
     ]
 
 
