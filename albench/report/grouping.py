@@ -8,13 +8,14 @@ its name: two things are never averaged into one.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 
 from albench.analysis.complexity import judge
 from albench.analysis.projection import pipeline_seconds
-from albench.analysis.statistics import median_interval
+from albench.analysis.statistics import Interval, median_interval
 from albench.harness.records import Record
 from albench.methods import METHODS
 from albench.report.regimes import Comparison, Point, ProjectionCheck, Regime, Series, Work
@@ -124,7 +125,7 @@ def _points(records: Sequence[Record], seconds: Sequence[float]) -> tuple[Point,
                 hidden_layers=hidden_layers,
                 minibatches=minibatches,
                 instances=last.instances or last.scenario.instances,
-                seconds=median_interval([value for _, value in pairs]),
+                seconds=_spread([value for _, value in pairs]),
                 rounds=len(pairs),
                 lanes=last.lanes,
                 accuracy=median(accuracies) if accuracies else None,
@@ -251,3 +252,9 @@ def _rules(regimes: Sequence[Regime]) -> list[str]:
     if any(rules):
         rules = ["arithmetic" if rate == best else rule for rate, rule in zip(rates, rules, strict=True)]
     return rules
+
+
+def _spread(seconds: Sequence[float]) -> Interval:
+    """Return the median and its interval; a single round has none, and must not look exact."""
+    interval = median_interval(seconds)
+    return interval if len(seconds) > 1 else dataclasses.replace(interval, low=math.nan, high=math.nan)

@@ -67,8 +67,8 @@ def time_table(regime: Regime) -> Table:
         caption=f"Milliseconds per mini-batch by hidden layers ℓ, {regime.title}",
         series=regime.everything,
         cell=lambda point: _interval_cell(point.milliseconds),
-        note=f"Median of the rounds [interval of the median], over N = {regime.minibatches} mini-batches from an "
-        f"empty to a drained pipeline, optimizer included.",
+        note=f"Median of the rounds [its 95 % interval; with fewer than six rounds, the range of them], over "
+        f"N = {regime.minibatches} mini-batches from an empty to a drained pipeline, optimizer included.",
     )
 
 
