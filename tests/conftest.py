@@ -1,5 +1,7 @@
 """Fixtures of the whole suite."""
 
+import signal
+
 import pytest
 import torch
 
@@ -14,6 +16,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("cuda"):
                 item.add_marker(pytest.mark.skip(reason="needs a CUDA device; torch sees none"))
+
+
+def obey_ctrl_c() -> None:
+    """Make a child process obey SIGINT, as one started from a terminal does.
+
+    For ``preexec_fn``: where the suite itself runs in the background, SIGINT is ignored and children inherit that.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ import torch
 
 from albench.engines import ComponentError, make_engine
 from albench.errors import UsageError
+from tests.conftest import obey_ctrl_c
 from tests.engines.made_up import CLASSES, FEATURES, assert_bitwise_equal, batches, network, trained
 
 pytestmark = pytest.mark.timeout(120)
@@ -176,17 +177,21 @@ def test_a_real_ctrl_c_ends_the_run(tmp_path):
         "except KeyboardInterrupt:\n"
         "    sys.exit(77)\n"
     )
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, str(script)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(Path.cwd())},
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "running\n"
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+        preexec_fn=obey_ctrl_c,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "running\n"
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 77, errors
     assert not errors
 

@@ -15,6 +15,7 @@ from albench.harness import isolation
 from albench.harness.isolation import run_isolated
 from albench.harness.outcome import Failure, Outcome
 from albench.harness.records import read
+from tests.conftest import obey_ctrl_c
 from tests.harness.test_records import scenario
 
 pytestmark = pytest.mark.timeout(180)
@@ -137,6 +138,7 @@ def start_sweep(out: Path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=obey_ctrl_c,
     )
     deadline = time.monotonic() + 100
     while time.monotonic() < deadline and process.poll() is None:
