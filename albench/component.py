@@ -45,6 +45,21 @@ class Update(NamedTuple):
     """Local losses by name, each a scalar with a graph to this component's parameters; their sum is minimised."""
 
 
+def refuse_graph(update: Update) -> Update:
+    """Return `update`; raise TypeError if what it hands on has a graph: gradients would cross from one to the next."""
+    if update.features.requires_grad:
+        raise TypeError("the component handed on features with a graph: detach them")
+    if _has_graph(update.target):
+        raise TypeError("the component handed on a target with a graph: detach it")
+    return update
+
+
+def _has_graph(target: Target) -> bool:
+    if isinstance(target, Tensor):
+        return target.requires_grad
+    return isinstance(target, tuple) and any(map(_has_graph, target))
+
+
 @dataclass(frozen=True, kw_only=True)
 class ParameterGroup:
     """Parameters that learn at the same rate."""

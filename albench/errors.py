@@ -13,6 +13,6 @@ class UsageError(ValueError):
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """Return the error for an unknown `name` of a `kind`, with the nearest known names first."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(str(name).lower(), names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
     return UsageError(f"unknown {kind} {name!r}: {hint}known are {', '.join(names)}")

@@ -18,14 +18,20 @@ Batch = tuple[Tensor, Tensor]
 def check_batch(batch: Batch, *, minibatch: int, classes: int | None, like: Tensor) -> Batch:
     """Return (x, y) of mini-batch number `minibatch`, or raise `UsageError` naming the value and the remedy.
 
-    `like` is a parameter of the network: x must have its type and device. Values are looked at on the CPU only,
-    where two reductions cost a few microseconds; on a device they would stall the pipeline.
+    `like` is a parameter of the network: x must have its type and device. What is returned carries no graph. Values
+    are looked at on the CPU only, where two reductions cost a few microseconds; on a device they would stall the
+    pipeline.
     """
     try:
         x, y = batch
     except (TypeError, ValueError):
         raise UsageError(f"mini-batch {minibatch} is not a pair: give (x, y) with x [B, …] and y [B]") from None
-    if x.dim() < 2 or len(x) == 0 or len(x) != len(y):
+    if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
+        raise UsageError(
+            f"mini-batch {minibatch} holds {type(x).__name__} and {type(y).__name__}: give tensors, "
+            "torch.as_tensor() makes them"
+        )
+    if x.dim() < 2 or y.dim() < 1 or len(x) == 0 or len(x) != len(y):
         raise UsageError(
             f"mini-batch {minibatch} has x {list(x.shape)} and y {list(y.shape)}: give x [B, …] and y [B] with B ≥ 1"
         )
@@ -34,9 +40,25 @@ def check_batch(batch: Batch, *, minibatch: int, classes: int | None, like: Tens
             f"mini-batch {minibatch} is {x.dtype} on {x.device}, the network {like.dtype} on {like.device}: "
             "convert one of them"
         )
+    if y.device != x.device:
+        raise UsageError(f"mini-batch {minibatch} has x on {x.device} and y on {y.device}: move one of them")
+    _check_kind(y, minibatch, classes, x.dtype)
     if x.device.type == "cpu":
         _check_values(x, y, minibatch, classes)
-    return x, y
+    return x.detach(), y.detach()
+
+
+def _check_kind(y: Tensor, minibatch: int, classes: int | None, dtype: torch.dtype) -> None:
+    if y.is_floating_point():
+        fits = y.dtype == dtype and y.dim() == 2 and (classes is None or y.shape[1] == classes)
+    else:
+        fits = y.dtype == torch.int64 and y.dim() == 1
+    if not fits:
+        width = "W" if classes is None else classes
+        raise UsageError(
+            f"mini-batch {minibatch} has labels {y.dtype} {list(y.shape)}: give int64 [B], "
+            f"or real-valued targets {dtype} [B, {width}]"
+        )
 
 
 def _check_values(x: Tensor, y: Tensor, minibatch: int, classes: int | None) -> None:
@@ -47,8 +69,6 @@ def _check_values(x: Tensor, y: Tensor, minibatch: int, classes: int | None) -> 
     if y.is_floating_point():
         if not bool(torch.isfinite(y).all()):
             raise UsageError(f"mini-batch {minibatch} holds a target that is not finite: clean the data")
-    elif y.dim() != 1 or y.dtype != torch.int64:
-        raise UsageError(f"mini-batch {minibatch} has labels {y.dtype} {list(y.shape)}: give int64 [B]")
     elif classes is not None:
         low, high = (int(v) for v in torch.aminmax(y))
         if low < 0 or high >= classes:

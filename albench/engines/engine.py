@@ -93,10 +93,12 @@ class Engine(ABC):
     def fit(self, batches: Iterable[Batch]) -> None:
         """Train on mini-batches, read lazily, and return when the pipeline has drained.
 
-        `batches`: pairs of x ``[B, …]`` floating point and y ``[B]`` int64. Raises `UsageError` for a mini-batch that
-        cannot be trained on and `ComponentError` for a component that fails. An error while *reading* leaves every
-        component trained on the same mini-batches; after an error in a component they are not, and ``fit`` refuses to
-        go on until a state is loaded.
+        `batches`: pairs of x ``[B, …]`` floating point and y ``[B]`` int64. A pipeline is still at work on a mini-batch
+        when it reads the next ones, so leave their tensors alone: no buffer that is filled anew.
+
+        Raises `UsageError` for a mini-batch that cannot be trained on and `ComponentError` for a component that fails.
+        An error while *reading* leaves every component trained on the same mini-batches; after an error in a component
+        they are not, and ``fit`` refuses to go on until a state is loaded.
         """
         if self._interrupted:
             raise UsageError(
@@ -104,14 +106,24 @@ class Engine(ABC):
             )
         self._interrupted = True
         reader = _Reader(self, batches)
-        with intra_op_threads(self.intra_op_threads):
+        # Gradients on: lanes are threads, which do not see a no_grad() around this call, so one lane must not either.
+        with torch.enable_grad(), intra_op_threads(self.intra_op_threads):
             self._run(iter(reader))
         self._interrupted = False
         if reader.error is not None:
             raise reader.error
 
     def state_dict(self) -> EngineState:
-        """Return weights, optimizer state, mini-batches seen and generators: a resumed run is the same run."""
+        """Return weights, optimizer state, mini-batches seen and generators: a resumed run is the same run.
+
+        Raises `UsageError` after a fit that broke off: its components stand at different mini-batches, and a run
+        resumed from there would be no run at all.
+        """
+        if self._interrupted:
+            raise UsageError(
+                "an earlier fit broke off in the middle of the pipeline, so there is no state to go on from: "
+                "the network's own state_dict() has the weights"
+            )
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -157,6 +169,7 @@ class _Reader:
             for batch in self._batches:
                 minibatch = engine.minibatches_seen
                 x, y = check_batch(batch, minibatch=minibatch, classes=classes, like=like)
+                engine.options.rate_at(minibatch)  # a rate that cannot be is refused here, where the pipeline can drain
                 target = network.first_target(y, dtype=x.dtype, distinct_targets=engine.options.distinct_targets)
                 engine.minibatches_seen += 1
                 yield Input(minibatch, x, target)

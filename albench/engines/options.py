@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Literal
 
 from albench.errors import UsageError
@@ -32,12 +33,12 @@ class EngineOptions:
         """Refuse what makes no sense, in one line."""
         if not callable(self.learning_rate):
             _check_rate(self.learning_rate)
-        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            raise UsageError(f"weight_decay is {self.weight_decay}: give a finite number of at least 0")
+        if not (isinstance(self.weight_decay, Real) and math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise UsageError(f"weight_decay is {self.weight_decay!r}: give a finite number of at least 0")
         if self.distinct_targets not in (True, False, "auto"):
             raise UsageError(f'distinct_targets is {self.distinct_targets!r}: give True, False or "auto"')
-        if self.lanes is not None and self.lanes < 1:
-            raise UsageError(f"lanes is {self.lanes}: give a whole number of at least 1")
+        if self.lanes is not None and not (isinstance(self.lanes, Integral) and self.lanes >= 1):
+            raise UsageError(f"lanes is {self.lanes!r}: give a whole number of at least 1")
 
     def rate_at(self, minibatch: int) -> float:
         """Return the base rate for mini-batch k."""
@@ -49,5 +50,6 @@ class EngineOptions:
 
 
 def _check_rate(rate: float) -> None:
-    if not (math.isfinite(rate) and rate > 0):
-        raise UsageError(f"learning_rate is {rate}: give a finite number above 0")
+    # A tensor is refused too: its rate would differ from a float's in the last bit, and so would the engines.
+    if not (isinstance(rate, Real) and math.isfinite(rate) and rate > 0):
+        raise UsageError(f"learning_rate is {rate!r}: give a finite number above 0")

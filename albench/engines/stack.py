@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from albench.component import Component, Target, Update
+from albench.component import Component, Target, Update, refuse_graph
 from albench.engines.chain import Chain, StackedLinear
 from albench.engines.options import EngineOptions
 from albench.engines.state import Moments, named_parameters
@@ -44,21 +44,29 @@ class Column(NamedTuple):
 
 
 def shape_signature(component: Any) -> tuple[Any, ...]:
-    """Return what must agree for two components to share a stack: layers and shapes."""
+    """Return what must agree for two components to share a stack: layers, shapes, what is trained and at which rate."""
     module = cast("nn.Module", component)
     layers = tuple((name, type(layer), layer.extra_repr()) for name, layer in module.named_modules())
-    return type(module), layers, tuple((n, tuple(p.shape)) for n, p in module.named_parameters())
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    groups = tuple((g.rate, *(names.get(id(p)) for p in g.parameters)) for g in component.parameter_groups())
+    parameters = tuple((name, tuple(p.shape), p.requires_grad) for name, p in module.named_parameters())
+    return type(module), layers, parameters, groups
 
 
 def refusal(component: Any) -> str:
     """Return why a component cannot be stacked; empty if it can."""
     if not getattr(component, "stackable", False):
         return f"{type(component).__name__} does not declare `stackable = True`"
+    trained = {id(parameter) for group in component.parameter_groups() for parameter in group.parameters}
+    for name, parameter in named_parameters(component).items():
+        if not parameter.requires_grad or id(parameter) not in trained:
+            return f"its parameter {name} is not trained, and a stack trains all"
     for name, layer in cast("nn.Module", component).named_modules():
+        # Exactly these types: what a subclass computes is its own affair.
         known = (
-            isinstance(layer, ROW_BY_ROW)
-            or (isinstance(layer, nn.Linear) and layer.bias is not None)
-            or (isinstance(layer, nn.Flatten) and layer.start_dim == 1 and layer.end_dim == -1)
+            type(layer) in ROW_BY_ROW
+            or (type(layer) is nn.Linear and layer.bias is not None)
+            or (type(layer) is nn.Flatten and layer.start_dim == 1 and layer.end_dim == -1)
         )
         if not known and (not list(layer.children()) or list(layer.parameters(recurse=False))):
             return f"its layer {name or type(component).__name__} is {type(layer).__name__}, which has no stacked form"
@@ -169,7 +177,7 @@ class Stack:
                 update: Update = self._module.explicit_update(features, target)  # type: ignore[operator]
             found = [gradient for linear in self._linears.values() for gradient in linear.gradients or ()]
         else:
-            update = self._module(features, target)
+            update = refuse_graph(self._module(features, target))
             total = functools.reduce(operator.add, update.losses.values()).sum()
             found = list(torch.autograd.grad(total, [leaves[name] for name in self._names]))
         torch._foreach_copy_(gradients, found)

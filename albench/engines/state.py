@@ -64,7 +64,7 @@ def load_component(component: object, state: ComponentState) -> None:
     cast("nn.Module", component).load_state_dict(state["weights"])
     generator = getattr(component, "generator", None)
     if isinstance(generator, torch.Generator) and state["generator"] is not None:
-        generator.set_state(state["generator"])
+        generator.set_state(state["generator"].cpu())  # a file read with map_location has it on the device
 
 
 def check_state(state: Any, components: list[object]) -> EngineState:
@@ -73,14 +73,41 @@ def check_state(state: Any, components: list[object]) -> EngineState:
         raise UsageError("the state is not one of an albench engine: give what state_dict() returned")
     if state.get("version") != VERSION:
         raise UsageError(f"the state has version {state.get('version')}, this albench reads version {VERSION}")
+    if not isinstance(state.get("components"), list) or not isinstance(state.get("minibatches"), int):
+        raise UsageError("the state is not whole: give what state_dict() returned, unchanged")
     if len(state["components"]) != len(components):
         raise UsageError(
             f"the state has {len(state['components'])} components, the network {len(components)}: "
             "build the network as it was saved"
         )
     for i, (saved, component) in enumerate(zip(state["components"], components, strict=True)):
+        if not isinstance(saved, dict) or not ComponentState.__required_keys__ <= saved.keys():
+            raise UsageError(f"component {i} of the state is not whole: give what state_dict() returned, unchanged")
         have = {name: tuple(t.shape) for name, t in cast("nn.Module", component).state_dict().items()}
         given = {name: tuple(t.shape) for name, t in saved["weights"].items()}
         if have != given:
             raise UsageError(f"component {i} of the state has other parameters or shapes than the network's")
+        if not _moments_fit(saved["optimizer"], component):
+            raise UsageError(f"the optimizer's state of component {i} does not fit the network's parameters")
+        if not _generator_fits(saved["generator"], component):
+            raise UsageError(f"the generator's state of component {i} does not fit the network's component")
     return cast("EngineState", state)
+
+
+def _moments_fit(moments: Moments, component: object) -> bool:
+    """Whether these moments are of this component; a parameter that was never updated has none."""
+    shapes = {name: tuple(parameter.shape) for name, parameter in named_parameters(component).items()}
+    return all(
+        name in shapes
+        and set(saved) == set(MOMENTS)
+        and all(tuple(saved[moment].shape) == (() if moment == "step" else shapes[name]) for moment in MOMENTS)
+        for name, saved in moments.items()
+    )
+
+
+def _generator_fits(saved: Tensor | None, component: object) -> bool:
+    """Whether a component's randomness can go on from here: both have a generator, of one kind, or neither has."""
+    generator = getattr(component, "generator", None)
+    if not isinstance(generator, torch.Generator) or saved is None:
+        return (saved is None) == (not isinstance(generator, torch.Generator))
+    return saved.dtype == torch.uint8 and saved.shape == generator.get_state().shape

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from albench.component import Component, Target
+from albench.component import Component, Target, refuse_graph
 from albench.engines.errors import ComponentError
 from albench.engines.options import EngineOptions
 from albench.engines.state import MOMENTS, Moments, named_parameters
@@ -60,9 +60,7 @@ class ComponentTasks:
             for group, rate in zip(self._optimizer.param_groups, self._group_rates, strict=True):
                 group["lr"] = base * rate
         try:
-            update = self.component(features, target)
-            if update.features.requires_grad:
-                raise TypeError("the component handed on features with a graph: detach them")
+            update = refuse_graph(self.component(features, target))
             self._optimizer.zero_grad(set_to_none=True)
             functools.reduce(operator.add, update.losses.values()).backward()  # type: ignore[no-untyped-call]
             self._optimizer.step()

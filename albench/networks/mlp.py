@@ -11,6 +11,8 @@ effective parameters. Where bridges have a hidden layer of their own (5·W units
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import torch
 from torch import nn
 
@@ -95,7 +97,7 @@ def mlp(
 
 
 def _check_sizes(**sizes: int) -> None:
-    """Refuse sizes below one."""
+    """Refuse sizes below one, and what is no whole number."""
     for name, size in sizes.items():
-        if size < 1:
-            raise UsageError(f"{name} is {size}: give a whole number of at least 1")
+        if not isinstance(size, Integral) or size < 1:
+            raise UsageError(f"{name} is {size!r}: give a whole number of at least 1")
