@@ -27,6 +27,7 @@ from pathlib import Path
 import msgspec
 
 from albench.errors import UsageError
+from albench.harness.environment import CASE_VARIABLES
 from albench.harness.outcome import Failure, Outcome
 from albench.harness.scenario import Scenario
 
@@ -53,7 +54,7 @@ def run_isolated(scenario: Scenario, *, data_dir: Path | None, limit_seconds: fl
     process = server.Process(
         target=_case_main, args=(sender, msgspec.json.encode(scenario), str(data_dir) if data_dir else ""), daemon=True
     )
-    with _nameless_main(), _one_blas_thread():
+    with _nameless_main(), _case_environment():
         process.start()
     sender.close()
     grace_seconds = 0.0
@@ -157,15 +158,12 @@ def _nameless_main() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _one_blas_thread() -> Iterator[None]:
-    """Start the forkserver without numpy's thread pool: a process with threads should not fork."""
-    name = "OPENBLAS_NUM_THREADS"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
+def _case_environment() -> Iterator[None]:
+    """Start the forkserver, and so every case, under `CASE_VARIABLES`; leave the caller's environment as it was."""
+    missing = {name: value for name, value in CASE_VARIABLES.items() if name not in os.environ}
+    os.environ.update(missing)
     try:
         yield
     finally:
-        if before is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = before
+        for name in missing:
+            del os.environ[name]
