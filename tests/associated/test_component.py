@@ -59,12 +59,6 @@ def test_what_is_handed_on_has_no_graph():
     map_target(lambda tensor: pytest.fail("has a graph") if tensor.requires_grad else tensor, update.target)
 
 
-
-
-
-
-
-
 def test_one_step_of_adam_at_two_rates():
     """A fresh Adam's first update is rate·g/(|g| + ε), its bias corrected: f and b at the rate, g and h at twice it."""
     net = network(2, dtype=torch.float64)
@@ -109,7 +103,7 @@ def test_training_is_the_papers_to_the_twelfth_digit(name, bridge_width):
     data = batches(9, ragged=3, dtype=torch.float64)
     options = {"weight_decay": 1e-3}
     expected, losses = train(net, data, rate_at=lambda k: 1e-2 / (1 + k), **options)
-    with make_engine(name, net, learning_rate=lambda k: 1e-2 / (1 + k), **options) as engine:
+    with make_engine(name, net, lanes=2, learning_rate=lambda k: 1e-2 / (1 + k), **options) as engine:
         engine.fit(data)
         for found, loss in zip(engine.losses, losses, strict=True):
             assert found == pytest.approx(loss, rel=1e-10)

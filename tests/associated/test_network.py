@@ -7,7 +7,6 @@ from albench.networks import associated_mlp
 SIZES = {"in_features": 12, "width": 9, "classes": 5}
 
 
-
 def test_prediction_is_equation_8():
     net = associated_mlp(**SIZES, hidden_layers=6)
     x = torch.randn(4, 12)

@@ -7,7 +7,6 @@ from albench.associated import TargetRows, associated_loss, autoencoder_loss, on
 from tests.engines.made_up import CLASSES, FEATURES, network
 
 
-
 @pytest.mark.parametrize("labels", [[0, 1, 2, 3, 4, 0, 0], [4, 4, 4], [2], [0, 1, 1, 0, 3, 3, 3, 3, 1]])
 @pytest.mark.parametrize("first", [True, False])
 def test_distinct_targets_are_plain_ones_computed_once(labels, first):

@@ -36,6 +36,9 @@ def trained(name, data, *, hidden_layers=8, net=None, fits=1, **options):
     """Return (state, losses) after training a fresh network on `data`, cut into so many calls of fit."""
     net = net if net is not None else network(hidden_layers)
     options.setdefault("learning_rate", 1e-2)
+    if name == "fused":
+        # Two intra-op threads on layers this small, on a machine that is busy, are thirty times slower than one.
+        options.setdefault("lanes", 1)
     size = -(-len(data) // fits)
     with make_engine(name, net, **options) as engine:
         for start in range(0, len(data), size):

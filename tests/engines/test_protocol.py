@@ -3,58 +3,14 @@
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from albench.component import Component, ComponentNetwork, ParameterGroup, Update
-from albench.engines import make_engine
+from albench.component import Component, ComponentNetwork
+from albench.engines import ComponentError, make_engine
 from albench.errors import UsageError
-from tests.engines.made_up import CLASSES, FEATURES, assert_bitwise_equal, batches, largest_difference, trained
+from tests.engines.locally_supervised import LocallySupervised, LocalNetwork, StackableLocallySupervised
+from tests.engines.made_up import assert_bitwise_equal, batches, largest_difference, trained
 
-
-class LocallySupervised(nn.Module):
-    """A layer with an auxiliary classifier of its own; the target that it hands on are the labels."""
-
-    def __init__(self, features, width, seed, *, dropout=0.0):
-        super().__init__()
-        self.generator = torch.Generator().manual_seed(seed)
-        self.dropout = dropout
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            self.body = nn.Sequential(nn.Linear(features, width), nn.ReLU())
-            self.head = nn.Sequential(nn.Linear(width, CLASSES))
-
-    def forward(self, features, target):
-        out = self.body(features)
-        if self.dropout:
-            keep = torch.rand(out.shape, generator=self.generator) > self.dropout
-            out = out * keep / (1 - self.dropout)
-        return Update(out.detach(), target, {"local": F.cross_entropy(self.head(out), target)})
-
-    def parameter_groups(self):
-        return [ParameterGroup(parameters=list(self.parameters()))]
-
-
-class StackableLocallySupervised(LocallySupervised):
-    """The same, written so that a leading dimension is welcome."""
-
-    stackable = True
-
-    def forward(self, features, target):
-        out = self.body(features)
-        logs = F.log_softmax(self.head(out), dim=-1)
-        return Update(out.detach(), target, {"local": -logs.gather(-1, target.unsqueeze(-1)).squeeze(-1).mean(-1)})
-
-
-class LocalNetwork(nn.Module):
-    def __init__(self, kind, count=4, width=9, **options):
-        super().__init__()
-        self.components = nn.ModuleList(
-            kind(FEATURES if i == 0 else width, width, seed=i, **options) for i in range(count)
-        )
-        self.classes = CLASSES
-
-    def first_target(self, labels, *, dtype, distinct_targets):
-        return labels
+pytestmark = pytest.mark.timeout(120)
 
 
 def test_the_protocol_is_what_it_follows():
@@ -91,21 +47,71 @@ def test_fused_asks_for_the_promise():
         make_engine("fused", LocalNetwork(LocallySupervised))
 
 
-def test_fused_trains_a_stackable_one():
-    data = batches(40)
-    serial, _ = trained("serial", data, net=LocalNetwork(StackableLocallySupervised))
-    fused, _ = trained("fused", data, net=LocalNetwork(StackableLocallySupervised))
-    assert largest_difference(serial, fused) <= 1e-5
+@pytest.mark.parametrize("count", [1, 2, 6])
+def test_fused_trains_a_stackable_one(count):
+    """Its losses come back as [K]; labels travel as a stack of integers."""
+    data = batches(40, ragged=3, dtype=torch.float64)
+    nets = [LocalNetwork(StackableLocallySupervised, count).double() for _ in range(2)]
+    serial, losses = trained("serial", data, net=nets[0])
+    fused, fused_losses = trained("fused", data, net=nets[1])
+    assert largest_difference(serial, fused) <= 1e-10
+    assert [one["local"] for one in fused_losses] == pytest.approx([one["local"] for one in losses], rel=1e-9)
 
 
-def test_features_with_a_graph_are_refused():
-    class Leaky(LocallySupervised):
-        def forward(self, features, target):
-            update = super().forward(features, target)
-            return update._replace(features=self.body(features))
+class Leaky:
+    """Mixed into a component: it hands on what still has a graph."""
 
-    with make_engine("serial", LocalNetwork(Leaky)) as engine, pytest.raises(RuntimeError, match="detach"):
+    part = "features"
+
+    def forward(self, features, target):
+        update = super().forward(features, target)
+        out = self.body(features)
+        return update._replace(**{self.part: out if self.part == "features" else (target, out)})
+
+
+@pytest.mark.parametrize("part", ["features", "target"])
+@pytest.mark.parametrize("name", ["serial", "threads", "fused"])
+def test_what_has_a_graph_is_refused(name, part):
+    """Or gradients would cross from one component to the next, and nobody would notice."""
+    kind = type("LeakyComponent", (Leaky, StackableLocallySupervised), {"part": part})
+    with make_engine(name, LocalNetwork(kind)) as engine, pytest.raises(ComponentError, match="detach"):
         engine.fit(batches(1))
+
+
+class Normalised(LocallySupervised):
+    """With BatchNorm: a buffer that each task moves."""
+
+    def __init__(self, features, width, seed):
+        super().__init__(features, width, seed)
+        self.body.insert(1, nn.BatchNorm1d(width))
+
+
+def test_running_statistics_are_moved_in_mini_batch_order_and_saved():
+    """They belong to their component: the same on threads, and the same after a resumed run."""
+    data = batches(12, ragged=3)
+    whole, _ = trained("serial", data, net=LocalNetwork(Normalised))
+    assert any("running_mean" in name for name in whole["components"][0]["weights"])
+    threads, _ = trained("threads", data, net=LocalNetwork(Normalised), lanes=3)
+    assert_bitwise_equal(whole, threads)
+    with make_engine("threads", LocalNetwork(Normalised), learning_rate=1e-2, lanes=2) as engine:
+        engine.fit(data[:5])
+        state = engine.state_dict()
+    with make_engine("serial", LocalNetwork(Normalised), learning_rate=1e-2) as engine:
+        engine.load_state_dict(state)
+        engine.fit(data[5:])
+        assert_bitwise_equal(whole, engine.state_dict())
+    with pytest.raises(UsageError, match="does not declare"):
+        make_engine("fused", LocalNetwork(Normalised))
+
+
+def test_gradients_stay_inside_a_component():
+    """No engine lets the loss of component 1 reach component 0: alone, component 0 learns the very same weights."""
+    data = batches(10)
+    alone, _ = trained("serial", data, net=LocalNetwork(LocallySupervised, 1))
+    for name in ("serial", "threads"):
+        together, _ = trained(name, data, net=LocalNetwork(LocallySupervised, 4))
+        for parameter, weight in alone["components"][0]["weights"].items():
+            assert torch.equal(weight, together["components"][0]["weights"][parameter])
 
 
 def test_a_network_that_is_none_is_refused():

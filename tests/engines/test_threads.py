@@ -1,5 +1,6 @@
 """The threads engine: the pipeline must end where the serial order ends, to the last bit, and never hang."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -9,11 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from albench.engines import ComponentError, make_engine
+from albench.engines.engine import intra_op_threads
 from albench.errors import UsageError
 from tests.conftest import obey_ctrl_c
-from tests.engines.made_up import CLASSES, FEATURES, assert_bitwise_equal, batches, network, trained
+from tests.engines.made_up import assert_bitwise_equal, batches, network, trained
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -68,21 +72,6 @@ def test_repeated_fit_is_one_fit(fits):
     assert whole_losses == parts_losses
 
 
-@pytest.mark.parametrize("second", ["serial", "threads"])
-def test_a_resumed_run_is_the_same_run(second, tmp_path):
-    """Stopped, saved to a file, and finished in a fresh network, by the same engine or by another one."""
-    data = batches(20, ragged=3)
-    rate = lambda k: 1e-2 / (1 + k)  # noqa: E731 - resumes right only if k goes on counting
-    whole, _ = trained("serial", data, learning_rate=rate)
-    with make_engine("threads", network(8), learning_rate=rate, lanes=2) as engine:
-        engine.fit(data[:9])
-        torch.save(engine.state_dict(), tmp_path / "state.pt")
-    with make_engine(second, network(8, seed=5), learning_rate=rate) as engine:
-        engine.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
-        engine.fit(data[9:])
-        assert_bitwise_equal(whole, engine.state_dict())
-
-
 def test_more_lanes_than_components_are_capped_and_it_is_said():
     with make_engine("threads", network(4), lanes=7) as engine:
         assert engine.lanes == 2
@@ -123,25 +112,6 @@ def test_an_exception_in_a_lane_reaches_the_caller_and_every_thread_ends():
         assert_bitwise_equal(trained("serial", batches(20), learning_rate=1e-4)[0], engine.state_dict())
 
 
-
-
-def test_input_is_read_lazily():
-    """Never more mini-batches ahead of the last one finished than channels can hold, so memory is bounded."""
-    finished, ahead = [], []
-    net = network(4)
-    net.components[-1].h.register_full_backward_hook(lambda *_: finished.append(1))
-
-    def reader():
-        for number, batch in enumerate(batches(60)):
-            ahead.append(number - len(finished))
-            yield batch
-
-    with make_engine("threads", net, lanes=2) as engine:
-        engine.fit(reader())
-    assert len(finished) == 60
-    assert max(ahead) <= 12
-
-
 def test_a_real_ctrl_c_ends_the_run(tmp_path):
     """SIGINT to a process in the middle of a long fit: KeyboardInterrupt, no hang, no traceback of a lane."""
     script = tmp_path / "long.py"
@@ -178,15 +148,87 @@ def test_a_real_ctrl_c_ends_the_run(tmp_path):
     assert not errors
 
 
+@pytest.mark.parametrize("lanes", [1, 2, 3, 5])
+def test_each_lane_runs_its_own_block_one_task_at_a_time(lanes):
+    with make_engine("threads", network(10), lanes=lanes, trace=True) as engine:
+        engine.fit(batches(8))
+        assert [i for block in engine.blocks for i in block] == list(range(5))
+        for lane, block in enumerate(engine.blocks):
+            spans = [span for span in engine.spans if span.lane == lane]
+            assert {span.component for span in spans} == set(block)
+            assert len(spans) == 8 * len(block)
+            for one, other in itertools.pairwise(spans):
+                assert one.end_seconds <= other.start_seconds
 
 
+def test_every_lane_computes_on_one_intra_op_thread_and_ends():
+    """Two would share work in another order, and lanes would steal each other's cores."""
+    net, seen = network(6), set()
+    for component in net.components:
+        component.register_forward_hook(
+            lambda *_: seen.add((threading.current_thread().name, torch.get_num_threads())) and None
+        )
+    before = torch.get_num_threads()
+    with intra_op_threads(2), make_engine("threads", net, lanes=3) as engine:
+        engine.fit(batches(4))
+        assert torch.get_num_threads() == 2
+    assert seen == {(f"albench-lane-{lane}", 1) for lane in range(3)}
+    assert not lane_threads()
+    assert torch.get_num_threads() == before
 
 
+def test_a_lane_that_cannot_be_started_leaves_no_thread_behind(monkeypatch):
+    """As where a limit on threads is reached."""
+    start = threading.Thread.start
+
+    def refuse_the_third(thread):
+        if thread.name == "albench-lane-2":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse_the_third)
+    with make_engine("threads", network(6), lanes=3) as engine:
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            engine.fit(batches(4))
+        assert not lane_threads()
 
 
+@pytest.mark.parametrize("component", [0, 1, 3])
+def test_whichever_lane_fails_nothing_hangs(component):
+    """The first lane, one in the middle with full queues on both sides, the last; the reader may never end."""
+    net = network(8)
+    net.components[component].f.register_forward_pre_hook(_fail_on_call(30))
+    with make_engine("threads", net, lanes=4) as engine:
+        with pytest.raises(ComponentError, match=f"component {component} failed on mini-batch 30"):
+            engine.fit(itertools.repeat(batches(1)[0]))
+        assert not lane_threads()
 
 
+def _fail_on_call(number):
+    calls = itertools.count()
+
+    def hook(*_):
+        if next(calls) == number:
+            raise ArithmeticError("made up")
+
+    return hook
 
 
-
-
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(
+    sizes=st.lists(st.integers(1, 9), max_size=12),
+    components=st.integers(1, 6),
+    lanes=st.integers(1, 6),
+    cut=st.integers(0, 12),
+)
+def test_any_run_is_serials_to_the_last_bit(sizes, components, lanes, cut):
+    """Whatever the sizes of the mini-batches, the depth, the lanes and where fit is called again."""
+    data = [batches(1, batch_size=size, seed=k)[0] for k, size in enumerate(sizes)]
+    results = []
+    for name in ("serial", "threads"):
+        with make_engine(name, network(2 * components), learning_rate=1e-2, lanes=lanes) as engine:
+            engine.fit(data[:cut])
+            engine.fit(data[cut:])
+            results.append((engine.state_dict(), engine.losses))
+    assert_bitwise_equal(results[0][0], results[1][0])
+    assert results[0][1] == results[1][1]

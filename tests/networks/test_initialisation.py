@@ -6,7 +6,6 @@ import torch
 from albench.networks.initialisation import component_generator, he_linear
 
 
-
 def test_initial_weights_are_he_normal_with_zero_biases():
     layer = he_linear(400, 500, component_generator(0, 0))
     assert not layer.bias.any()

@@ -18,8 +18,6 @@ def count(parameters):
     return sum(p.numel() for p in parameters)
 
 
-
-
 @pytest.mark.parametrize("bridge_width", [None, 45])
 @pytest.mark.parametrize("hidden_layers", [2, 4, 8])
 def test_parameters_are_effective_or_affiliated_and_the_twin_has_the_effective_ones(hidden_layers, bridge_width):
@@ -31,8 +29,6 @@ def test_parameters_are_effective_or_affiliated_and_the_twin_has_the_effective_o
     assert count(twin.parameters()) == count(effective)
     hidden = sum(isinstance(m, nn.ReLU) for m in twin)
     assert hidden == hidden_layers + (bridge_width is not None)
-
-
 
 
 def test_the_papers_mnist_mlp_has_the_papers_parameters():
@@ -57,8 +53,6 @@ def test_weights_depend_on_seed_and_component_only():
     other = associated_mlp(**SIZES, hidden_layers=4, seed=8)
     assert not torch.equal(one.components[0].f[1].weight, other.components[0].f[1].weight)
     assert not torch.equal(one.components[0].b[0].weight, one.components[1].b[0].weight)
-
-
 
 
 def test_the_papers_activations():

@@ -1,0 +1,62 @@
+"""Options: what makes no sense is refused in one line where the engine is made."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from albench.engines import EngineOptions, make_engine
+from albench.errors import UsageError
+from tests.engines.made_up import network
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"learning_rate": 0.0}, "learning_rate is 0.0"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"learning_rate": lambda _: -1.0}, "learning_rate is -1.0"),
+        ({"weight_decay": -1.0}, "weight_decay is -1.0"),
+        ({"learning_rate": -1e-3}, "learning_rate is -0.001"),
+        ({"learning_rate": math.inf}, "learning_rate is inf"),
+        ({"learning_rate": "fast"}, "learning_rate is 'fast'"),
+        ({"learning_rate": None}, "learning_rate is None"),
+        ({"learning_rate": lambda k: 0.0}, "learning_rate is 0.0"),
+        ({"weight_decay": math.nan}, "weight_decay is nan"),
+        ({"weight_decay": math.inf}, "weight_decay is inf"),
+        ({"weight_decay": None}, "weight_decay is None"),
+        ({"lanes": 0}, "lanes is 0"),
+        ({"lanes": -2}, "lanes is -2"),
+        ({"lanes": 2.5}, "lanes is 2.5"),
+        ({"lanes": "2"}, "lanes is '2'"),
+        ({"distinct_targets": None}, "distinct_targets is None"),
+        ({"distinct_targets": "yes"}, "distinct_targets is 'yes'"),
+    ],
+)
+def test_bad_options_are_refused_in_one_line(options, words):
+    with pytest.raises(UsageError, match=words) as caught:
+        make_engine("threads", network(4), **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_engine_is_refused_with_the_nearest_names():
+    with pytest.raises(UsageError, match="did you mean 'threads'"):
+        make_engine("thread", network(4))
+
+
+def test_a_tensor_is_no_rate():
+    """Adam would compute with it in another precision than with a float, and engines would part in the last bit."""
+    with pytest.raises(UsageError, match="learning_rate is tensor"):
+        EngineOptions(learning_rate=torch.tensor(1e-3))
+
+
+def test_the_rate_is_a_function_of_the_mini_batch_or_a_number():
+    assert EngineOptions(learning_rate=lambda k: 1 / (1 + k)).rate_at(3) == 0.25
+    assert EngineOptions(learning_rate=lambda k: np.float32(0.5)).rate_at(0) == 0.5
+    assert EngineOptions(learning_rate=2e-3).rate_at(9) == 2e-3
+
+
+@pytest.mark.parametrize("options", [{}, {"lanes": np.int64(2)}, {"weight_decay": 0}, {"learning_rate": np.float64(1)}])
+def test_what_makes_sense_is_taken(options):
+    make_engine("threads", network(4), **options)
