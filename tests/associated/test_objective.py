@@ -40,6 +40,7 @@ def test_auto_takes_the_fewer_rows():
     for count, rows in [(CLASSES - 1, CLASSES - 1), (CLASSES, CLASSES), (CLASSES + 1, CLASSES), (50, CLASSES)]:
         target = net.first_target(torch.zeros(count, dtype=torch.int64), dtype=torch.float32, distinct_targets="auto")
         assert len(target.rows_RW) == rows
+        assert (target.index_B is None) == (count <= CLASSES), "with as many labels as classes nothing is saved"
 
 
 def test_real_valued_targets_are_taken_as_they_are():
