@@ -59,7 +59,9 @@ def one_hot_target(
     distinct = classes < labels_B.shape[0] if distinct_targets == "auto" else distinct_targets
     if not distinct:
         return TargetRows(identity_CC.index_select(0, labels_B))
-    share_C = torch.bincount(labels_B, minlength=classes).to(dtype) / labels_B.shape[0]
+    # Counted by comparing: bincount would make the host wait for the device.
+    count_C = (labels_B.unsqueeze(1) == torch.arange(classes, device=labels_B.device)).sum(0)
+    share_C = count_C.to(dtype) / labels_B.shape[0]
     return TargetRows(identity_CC, labels_B, share_C)
 
 

@@ -1,0 +1,43 @@
+"""Capture: a body of launches recorded once and replayed as a whole.
+
+On a GPU a tick of the pipeline is hundreds of small kernels, and Python needs longer to launch them than the card to
+run them. A CUDA graph holds the launches: replaying it costs the host one call, however many there are. What a body
+must keep to: the same tensors at the same addresses every time, no look at a value on the device, all work forked to
+other streams joined again at the end. Before it is recorded a body runs a few times for real, because libraries set
+themselves up on their first call; so it must be harmless at that moment (the engines mark every slot as idle).
+
+Elsewhere there is nothing to record and the body itself is returned. That is how the engines that replay are tested
+on machines without a GPU: all of their logic but the recording.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+WARM_UPS = 3
+"""Runs before recording, as torch's notes on CUDA graphs ask for."""
+
+
+def record(
+    body: Callable[[], None], *, device: torch.device, stream: torch.cuda.Stream | None = None, pool: Any = None
+) -> Callable[[], None]:
+    """Return a function that does what `body` does, with one launch if `device` is a GPU.
+
+    `stream`: to record on (None: a new one); lanes that are shares of the SMs give one of theirs. `pool`: a memory pool
+    of ``torch.cuda.graph_pool_handle()`` to share with other recordings that are never replayed at the same time.
+    """
+    if device.type != "cuda":
+        return body
+    stream = stream or torch.cuda.Stream(device)
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(stream):
+        for _ in range(WARM_UPS):
+            body()
+    torch.cuda.current_stream(device).wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, pool=pool, stream=stream):
+        body()
+    return graph.replay
