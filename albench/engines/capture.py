@@ -31,7 +31,7 @@ def record(
     """
     if device.type != "cuda":
         return body
-    stream = stream or torch.cuda.Stream(device)
+    stream = stream or torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(stream):
         for _ in range(WARM_UPS):
