@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from albench.component import ComponentNetwork, Target
+from albench.engines.balance import measured_blocks
 from albench.engines.batch import Batch, check_batch
 from albench.engines.options import EngineOptions
 from albench.engines.state import FORMAT, VERSION, EngineState, Moments, check_state, component_state, load_component
@@ -185,6 +186,20 @@ class TaskEngine(Engine):
     def __init__(self, network: ComponentNetwork, options: EngineOptions) -> None:
         super().__init__(network, options)
         self._tasks = [ComponentTasks(i, component, options) for i, component in enumerate(self.components)]
+        self.blocks: list[range] = []
+        """The contiguous components of each lane; balanced by measured task time on the first mini-batch."""
+
+    def _balance(self, first: Input) -> None:
+        """Decide the blocks, once: lanes that change hands in a run would move weights for a gain in the noise."""
+        if not self.blocks:
+            self.blocks = measured_blocks(
+                self.components,
+                first.features,
+                first.target,
+                self.options,
+                minibatch=first.minibatch,
+                lanes=self.lanes,
+            )
 
     def _moments(self, component: int) -> Moments:
         return self._tasks[component].moments()

@@ -8,6 +8,7 @@ the thread that asked for it, so each lane's whole task stays in its thread.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +18,6 @@ import torch
 from albench.engines.channel import Aborted, Channel
 from albench.engines.engine import Input, TaskEngine
 from albench.machine import usable_cores
-from albench.schedule import partition
 
 
 class ThreadsEngine(TaskEngine):
@@ -29,15 +29,11 @@ class ThreadsEngine(TaskEngine):
     def _choose_lanes(self) -> int:
         return min(self.options.lanes or usable_cores(), len(self.components))
 
-    @property
-    def blocks(self) -> list[range]:
-        """The contiguous components of each lane, balanced by their parameters.
-
-        On a CPU an MLP's task costs a fixed number of operations a parameter, in the matrix products as in Adam.
-        """
-        return partition([float(sum(p.numel() for p in c.parameters())) for c in self.components], self.lanes)
-
     def _run(self, inputs: Iterator[Input]) -> None:
+        first = next(inputs, None)
+        if first is None:
+            return
+        self._balance(first)
         channels: list[Channel[Input]] = [Channel() for _ in range(self.lanes)]
         failures: list[BaseException] = []
 
@@ -72,7 +68,7 @@ class ThreadsEngine(TaskEngine):
             for thread in threads:
                 thread.start()
                 started.append(thread)
-            for item in inputs:
+            for item in itertools.chain([first], inputs):
                 channels[0].put(item)
             channels[0].finish()
             for thread in started:

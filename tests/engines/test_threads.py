@@ -93,7 +93,7 @@ def test_an_exception_in_a_lane_reaches_the_caller_and_every_thread_ends():
 
     hook = net.components[2].f.register_forward_pre_hook(fail_on_the_fourth)
     before = torch.get_num_threads()
-    with make_engine("threads", net, lanes=3) as engine:
+    with make_engine("threads", net, lanes=4) as engine:
         state = engine.state_dict()
         with pytest.raises(
             ComponentError, match="component 2 failed on mini-batch 3: ArithmeticError: made up"
