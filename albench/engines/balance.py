@@ -48,7 +48,8 @@ def task_seconds(
 
     `features` ``[B, …]`` and `target` are what component 0 takes of mini-batch number `minibatch`. On the CPU the clock
     is this thread's own, so that whoever else is at work on the machine does not count. The generators of the
-    components and torch's own are left as they were; forward hooks see the copies' calls too. Raises `ComponentError` if a component fails.
+    components and torch's own are left as they were; forward hooks see the copies' calls too. Raises `ComponentError`
+    if a component fails.
     """
     clock = _device_clock(features.device) if features.device.type == "cuda" else time.thread_time
     plain = EngineOptions(learning_rate=options.rate_at(minibatch), weight_decay=options.weight_decay)
