@@ -5,6 +5,11 @@ import signal
 import pytest
 import torch
 
+from albench.harness.isolation import PRELOAD
+from albench.process import forkserver
+
+forkserver(PRELOAD)  # one server for all children that tests make: what it has not imported each of them would
+
 
 def pytest_report_header() -> str:
     cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"

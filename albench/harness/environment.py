@@ -16,15 +16,10 @@ from typing import Any
 import psutil
 
 from albench.machine import usable_cores
+from albench.process import CHILD_VARIABLES
 
 PACKAGES = ("albench", "torch", "torchvision", "numpy", "scipy", "scikit-learn")
-CASE_VARIABLES = {"OPENBLAS_NUM_THREADS": "1", "GOMP_SPINCOUNT": "20000"}
-"""Set for every case unless the user set them. One OpenBLAS thread, so that the forkserver has no threads as it forks.
-OpenMP's threads wait for each other by spinning, by default almost without end: on two cores of which something else
-wants one, an operator on two threads then takes a hundred times as long (seen: 207 ms for 1.8 ms). Spinning for some
-tens of microseconds and then sleeping costs nothing at large layers and a tenth at layers so small that one thread is
-faster anyway."""
-THREAD_VARIABLES = (*CASE_VARIABLES, "OMP_NUM_THREADS", "MKL_NUM_THREADS", "KMP_AFFINITY", "CUDA_VISIBLE_DEVICES")
+THREAD_VARIABLES = (*CHILD_VARIABLES, "OMP_NUM_THREADS", "MKL_NUM_THREADS", "KMP_AFFINITY", "CUDA_VISIBLE_DEVICES")
 
 
 def describe() -> dict[str, Any]:
@@ -38,7 +33,7 @@ def describe() -> dict[str, Any]:
         "load_average_1_min": round(psutil.getloadavg()[0], 2),
         "packages": {name: _version(name) for name in PACKAGES},
         "commit": commit(),
-        "variables": CASE_VARIABLES | {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ},
+        "variables": CHILD_VARIABLES | {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ},
         "gpus": gpus()[0],
         "gpu_reason": gpus()[1],
     }

@@ -1,60 +1,39 @@
 """Isolation: a fresh process for every case, that cannot outlive its parent or its time limit.
 
-A fresh process that has to import torch costs seconds. A forkserver imports it once and never runs an operator of it;
-each case is then a fork of the forkserver, which costs some hundredths of a second and still shares no thread, no
-allocator and no cache with the case before.
-
-A case watches its parent: when the parent dies, however it dies, the case ends itself. The forkserver ends when nobody
-can ask it for another case.
+A case is a fork of a forkserver (`albench.process`) and shares no thread, no allocator and no cache with the case
+before. It watches its parent: when the parent dies, however it dies, the case ends itself, and so do the processes that
+its engine may have started.
 """
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import os
 import signal
-import sys
-import threading
 import traceback
-import types
-from collections.abc import Iterator
 from multiprocessing import connection
-from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import msgspec
 
 from albench.errors import UsageError
-from albench.harness.environment import CASE_VARIABLES
 from albench.harness.outcome import Failure, Outcome
 from albench.harness.scenario import Scenario
+from albench.process import child_environment, describe_exit, end_process, forkserver, nameless_main, watch_parent
 
-PRELOAD = ["albench.harness.preload"]
-PARENT_DIED = 3
-"""Exit status of a case that ended itself because its parent was gone."""
+PRELOAD = "albench.harness.preload"
 EXIT_SECONDS = 2.0
 """How long a case that has answered may take to exit by itself."""
-KILL_SECONDS = 10.0
-"""How long a killed case may take to be gone."""
-
-
-def context() -> ForkServerContext:
-    """Return the multiprocessing context of the cases, with torch preloaded in its server."""
-    server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(PRELOAD)
-    return server
 
 
 def run_isolated(scenario: Scenario, *, data_dir: Path | None, limit_seconds: float) -> Outcome | Failure:
     """Measure a scenario in a fresh process; return the outcome, or why there is none. Never hangs."""
-    server = context()
+    server = forkserver(PRELOAD)
     receiver, sender = server.Pipe(duplex=False)
     process = server.Process(
-        target=_case_main, args=(sender, msgspec.json.encode(scenario), str(data_dir) if data_dir else ""), daemon=True
+        target=_case_main, args=(sender, msgspec.json.encode(scenario), str(data_dir) if data_dir else "")
     )
-    with _nameless_main(), _case_environment():
+    with nameless_main(), child_environment():
         process.start()
     sender.close()
     grace_seconds = 0.0
@@ -69,7 +48,7 @@ def run_isolated(scenario: Scenario, *, data_dir: Path | None, limit_seconds: fl
         return _death(process)
     finally:
         receiver.close()
-        _end(process, grace_seconds)
+        end_process(process, grace_seconds)
 
 
 def _answer(message: bytes) -> Outcome | Failure:
@@ -83,23 +62,13 @@ def _death(process: BaseProcess) -> Failure:
     code = process.exitcode
     if code == -signal.SIGKILL:
         return Failure(status="out-of-memory", reason="killed from outside, as the system does when memory runs out")
-    if code is not None and code < 0:
-        return Failure(status="failed", reason=f"ended by signal {signal.Signals(-code).name}")
-    return Failure(status="failed", reason=f"ended with exit status {code} and no result")
-
-
-def _end(process: BaseProcess, grace_seconds: float) -> None:
-    """Make sure that the case's process is gone."""
-    process.join(grace_seconds)
-    if process.exitcode is None:
-        process.kill()
-        process.join(KILL_SECONDS)
+    return Failure(status="failed", reason=f"{describe_exit(code)}{' and no result' if (code or 0) >= 0 else ''}")
 
 
 def _case_main(sender: connection.Connection, scenario: bytes, data_dir: str) -> None:
     """Run in the case's process: measure and answer."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle, and it ends this process
-    _watch_parent()
+    watch_parent()
     with contextlib.suppress(BrokenPipeError):
         sender.send_bytes(_measure(scenario, data_dir))
     sender.close()
@@ -127,43 +96,3 @@ def _measure(scenario: bytes, data_dir: str) -> bytes:
 
 def _one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-
-
-def _watch_parent() -> None:
-    """End this process as soon as its parent is gone."""
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def watch() -> None:
-        connection.wait([parent.sentinel])
-        os._exit(PARENT_DIED)
-
-    threading.Thread(target=watch, name="albench-parent-watch", daemon=True).start()
-
-
-@contextlib.contextmanager
-def _nameless_main() -> Iterator[None]:
-    """Keep the caller's script out of the cases.
-
-    multiprocessing imports the parent's main module into every child. A case needs nothing of it, it may be slow to
-    import, and in a script without a main guard it would start the sweep again.
-    """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-@contextlib.contextmanager
-def _case_environment() -> Iterator[None]:
-    """Start the forkserver, and so every case, under `CASE_VARIABLES`; leave the caller's environment as it was."""
-    missing = {name: value for name, value in CASE_VARIABLES.items() if name not in os.environ}
-    os.environ.update(missing)
-    try:
-        yield
-    finally:
-        for name in missing:
-            del os.environ[name]

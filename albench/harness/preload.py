@@ -6,17 +6,20 @@ the case's own process.
 
 import atexit
 import gc
+import importlib
 
-# The first optimizer that is made imports this: three seconds that every case would pay again.
 import albench.data.digits
 import albench.data.mnist
 import albench.data.synthetic
 import albench.engines.fused
+import albench.engines.ranks
 import albench.engines.serial
 import albench.engines.threads
 import albench.harness.case
 import albench.methods.al
 import albench.methods.bp  # noqa: F401
+
+importlib.import_module("torch._dynamo")  # the first optimizer does so: three seconds that every case would pay again
 
 # What was imported stays for good. Frozen, it is never looked at again by a collection, which would cost each case
 # a tenth of a second and copy the pages that it shares with the forkserver.
