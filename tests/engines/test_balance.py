@@ -40,12 +40,12 @@ def measured(net, data, lanes):
 
 def test_a_big_first_component_gets_a_lane_of_its_own():
     """Half of the components on each lane would leave the second lane idle most of the time."""
-    net = uneven([512, 16, 16, 16, 16, 16])
+    net = uneven([1024, 16, 16, 16, 16, 16])
     assert measured(net, batches(1, batch_size=64), 2) == [range(1), range(1, 6)]
 
 
 def test_a_big_last_component_gets_a_lane_of_its_own():
-    net = uneven([16, 16, 16, 16, 512])
+    net = uneven([16, 16, 16, 16, 1024])
     assert measured(net, batches(1, batch_size=64), 2) == [range(4), range(4, 5)]
 
 
