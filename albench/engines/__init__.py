@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Literal
 
 from albench.engines.engine import Engine, as_network
-from albench.engines.errors import ComponentError
+from albench.engines.errors import ComponentError, RankError
 from albench.engines.options import EngineOptions, LearningRate
 from albench.errors import unknown_name
 
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 ENGINES: dict[str, tuple[str, str]] = {
     "serial": ("albench.engines.serial", "SerialEngine"),
     "threads": ("albench.engines.threads", "ThreadsEngine"),
+    "ranks": ("albench.engines.ranks", "RanksEngine"),
     "fused": ("albench.engines.fused", "FusedEngine"),
 }
 """Name → module and class; a module is imported when its engine is made."""
 
-__all__ = ["ENGINES", "ComponentError", "Engine", "EngineOptions", "LearningRate", "make_engine"]
+__all__ = ["ENGINES", "ComponentError", "Engine", "EngineOptions", "LearningRate", "RankError", "make_engine"]
 
 
 def make_engine(
@@ -37,11 +38,16 @@ def make_engine(
     distinct_targets: bool | Literal["auto"] = "auto",
     lanes: int | None = None,
     trace: bool = False,
+    link: Literal["auto", "ring", "gloo"] = "auto",
+    rank_timeout_seconds: float = 30.0,
 ) -> Engine:
     """Return the engine called `name` for `network`, ready to ``fit``.
 
     `learning_rate` is the base rate of Adam or a function of the mini-batch index. `lanes` None stands for as many as
     are useful here; more lanes than components are capped, which ``engine.notes`` says. `trace` keeps a span a task.
+    `link` and `rank_timeout_seconds` are for "ranks": how its processes hand on, and when a silent one is taken for
+    dead.
+
     Raises `UsageError` for an unknown name, an option out of range, or a network that the engine cannot run.
     """
     if name not in ENGINES:
@@ -52,6 +58,8 @@ def make_engine(
         distinct_targets=distinct_targets,
         lanes=lanes,
         trace=trace,
+        link=link,
+        rank_timeout_seconds=rank_timeout_seconds,
     )
     module, kind = ENGINES[name]
     engine_class: type[Engine] = getattr(importlib.import_module(module), kind)

@@ -70,7 +70,7 @@ class Engine(ABC):
         """Return K for the network and the options."""
 
     @abstractmethod
-    def _run(self, inputs: Iterator[Input]) -> None:
+    def _run(self, inputs: Reader) -> None:
         """Run every task of every mini-batch, in an order that keeps the schedule's arrows, and drain."""
 
     @abstractmethod
@@ -106,10 +106,10 @@ class Engine(ABC):
                 "an earlier fit broke off in the middle of the pipeline: load_state_dict() a state from before it"
             )
         self._interrupted = True
-        reader = _Reader(self, batches)
+        reader = Reader(self, batches)
         # Gradients on: lanes are threads, which do not see a no_grad() around this call, so one lane must not either.
         with torch.enable_grad(), intra_op_threads(self.intra_op_threads):
-            self._run(iter(reader))
+            self._run(reader)
         self._interrupted = False
         if reader.error is not None:
             raise reader.error
@@ -153,31 +153,42 @@ class Engine(ABC):
         self.close()
 
 
-class _Reader:
+class Reader(Iterator[Input]):
     """Reads mini-batches for an engine; an error ends the input, so that the pipeline drains before it is raised."""
 
     def __init__(self, engine: Engine, batches: Iterable[Batch]) -> None:
         self._engine = engine
-        self._batches = batches
+        self._like = next(iter(engine.components[0].parameters()))
+        self._batches: Iterator[Batch] | None = None
+        self._source = batches
         self.error: BaseException | None = None
+        """What ended the input early."""
 
-    def __iter__(self) -> Iterator[Input]:
+    def __next__(self) -> Input:
+        """Return the next mini-batch as component 0 takes it."""
+        if self.error is not None:
+            raise StopIteration
         engine = self._engine
-        network = engine.network
-        classes = getattr(network, "classes", None)
-        like = next(iter(engine.components[0].parameters()))
+        minibatch = engine.minibatches_seen
         try:
-            for batch in self._batches:
-                minibatch = engine.minibatches_seen
-                x, y = check_batch(batch, minibatch=minibatch, classes=classes, like=like)
-                engine.options.rate_at(minibatch)  # a rate that cannot be is refused here, where the pipeline can drain
-                target = network.first_target(y, dtype=x.dtype, distinct_targets=engine.options.distinct_targets)
-                engine.minibatches_seen += 1
-                yield Input(minibatch, x, target)
-        except GeneratorExit:
+            if self._batches is None:
+                self._batches = iter(self._source)
+            batch = next(self._batches)
+        except StopIteration:
             raise
         except BaseException as error:
             self.error = error
+            raise StopIteration from None
+        try:
+            classes = getattr(engine.network, "classes", None)
+            x, y = check_batch(batch, minibatch=minibatch, classes=classes, like=self._like)
+            engine.options.rate_at(minibatch)  # a rate that cannot be is refused here, where the pipeline can drain
+            target = engine.network.first_target(y, dtype=x.dtype, distinct_targets=engine.options.distinct_targets)
+        except BaseException as error:
+            self.error = error
+            raise StopIteration from None
+        engine.minibatches_seen += 1
+        return Input(minibatch, x, target)
 
 
 class TaskEngine(Engine):

@@ -17,3 +17,16 @@ class ComponentError(RuntimeError):
     def __reduce__(self) -> tuple[type[ComponentError], tuple[range, int, BaseException]]:
         """Let the error cross from a process to its parent: an exception is rebuilt from its message otherwise."""
         return type(self), (self.components, self.minibatch, self._cause)
+
+
+class RankError(RuntimeError):
+    """A process of a job failed or died, and the job with it. Carries its rank and the reason."""
+
+    def __init__(self, rank: int, reason: str) -> None:
+        self.rank = rank
+        self.reason = reason
+        super().__init__(f"rank {rank} {reason}")
+
+
+class PeerGoneError(ConnectionError):
+    """A link between two processes broke. The job knows, or will know, which of them died and why."""

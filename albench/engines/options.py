@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Literal
+from typing import Any, Literal
 
 from albench.errors import UsageError
 
@@ -29,6 +30,11 @@ class EngineOptions:
     trace: bool = False
     """Whether to record a `Span` for every task."""
 
+    link: Literal["auto", "ring", "gloo"] = "auto"
+    """Between processes: memory that both see ("ring") or the network ("gloo"); "auto": a ring on one host."""
+    rank_timeout_seconds: float = 30.0
+    """A process of a job that shows no life for so long is taken for dead, and the job ends."""
+
     def __post_init__(self) -> None:
         """Refuse what makes no sense, in one line."""
         if not callable(self.learning_rate):
@@ -39,6 +45,16 @@ class EngineOptions:
             raise UsageError(f'distinct_targets is {self.distinct_targets!r}: give True, False or "auto"')
         if self.lanes is not None and not (isinstance(self.lanes, Integral) and self.lanes >= 1):
             raise UsageError(f"lanes is {self.lanes!r}: give a whole number of at least 1")
+
+        if self.link not in ("auto", "ring", "gloo"):
+            raise UsageError(f'link is {self.link!r}: give "auto", "ring" or "gloo"')
+        seconds = self.rank_timeout_seconds
+        if not (isinstance(seconds, Real) and math.isfinite(seconds) and seconds >= 1):
+            raise UsageError(f"rank_timeout_seconds is {seconds!r}: give a finite number of at least 1")
+
+    def replaced(self, **changes: Any) -> EngineOptions:
+        """Return a copy with some options changed."""
+        return dataclasses.replace(self, **changes)
 
     def rate_at(self, minibatch: int) -> float:
         """Return the base rate for mini-batch k."""

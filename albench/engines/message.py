@@ -1,0 +1,163 @@
+"""Message: what one lane hands to the next, as bytes that another process can read.
+
+    │ mini-batch k │ base rate │ bytes of layout │ layout: shapes and types, as JSON │ features │ target's tensors │
+
+The layout is the same from one mini-batch to the next until a shape changes, so it is made and read once and looked up
+afterwards. The rate travels with the mini-batch: a rate that is a function of k is called by one process only, and
+need not be known to the others. Nothing is unpickled: a reader makes tensors, tuples and named tuples, nothing else.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from albench.component import Target, map_target
+
+PREFIX = struct.Struct("<qdq")
+"""k, base rate, bytes of the layout."""
+END = -1
+"""In place of k: nothing more comes in this call of ``fit``; the rate then holds the mini-batches seen."""
+
+
+class Message(NamedTuple):
+    """One mini-batch on its way."""
+
+    minibatch: int
+    rate: float
+    """Base learning rate of this mini-batch."""
+    features: Tensor
+    target: Target
+
+
+class Layout(NamedTuple):
+    """Shapes and types of the tensors of a message, features first, and the form of its target."""
+
+    shapes: tuple[tuple[int, ...], ...]
+    dtypes: tuple[torch.dtype, ...]
+    form: Any
+    """None, "tensor", or a list: the tuple's type, then the form of each entry."""
+
+
+def describe(message: Message) -> tuple[Layout, list[Tensor]]:
+    """Return the layout of a message and its tensors."""
+    tensors = [message.features]
+
+    def note(tensor: Tensor) -> Tensor:
+        tensors.append(tensor)
+        return tensor
+
+    map_target(note, message.target)
+    return (
+        Layout(tuple(tuple(t.shape) for t in tensors), tuple(t.dtype for t in tensors), _form(message.target)),
+        tensors,
+    )
+
+
+def _form(target: Target) -> Any:
+    if target is None:
+        return None
+    if isinstance(target, Tensor):
+        return "tensor"
+    kind = type(target)
+    return (kind.__module__, kind.__qualname__, *map(_form, target))
+
+
+def parts(message: Message) -> list[Tensor]:
+    """Return a message as bytes: uint8 tensors ``[bytes]`` to be written one after the other."""
+    layout, tensors = describe(message)
+    encoded = encode_layout(layout)
+    head = PREFIX.pack(message.minibatch, message.rate, len(encoded)) + encoded
+    return [_from_bytes(head), *map(as_bytes, tensors)]
+
+
+def end_parts(minibatches_seen: int) -> list[Tensor]:
+    """Return the message that ends one call of ``fit``."""
+    return [_from_bytes(PREFIX.pack(END, float(minibatches_seen), 0))]
+
+
+def read(fill: Callable[[Tensor], object], device: torch.device) -> Message | int:
+    """Return the next message, or the mini-batches seen if it is the end of a call of ``fit``.
+
+    `fill` fills a uint8 tensor ``[bytes]`` with the bytes that come next.
+    """
+
+    def filled(count: int) -> bytes:
+        part = torch.empty(count, dtype=torch.uint8)
+        fill(part)
+        return part.numpy().tobytes()
+
+    minibatch, rate, layout_bytes = PREFIX.unpack(filled(PREFIX.size))
+    if minibatch == END:
+        return int(rate)
+    layout = decode_layout(filled(layout_bytes))
+    tensors = [torch.empty(shape, dtype=dtype) for shape, dtype in zip(layout.shapes, layout.dtypes, strict=True)]
+    for tensor in tensors:
+        fill(as_bytes(tensor))
+    features, target = rebuild(layout, [tensor.to(device) for tensor in tensors])
+    return Message(minibatch, rate, features, target)
+
+
+@functools.lru_cache(maxsize=64)
+def encode_layout(layout: Layout) -> bytes:
+    """Return a layout as JSON."""
+    dtypes = [str(dtype).removeprefix("torch.") for dtype in layout.dtypes]
+    return json.dumps([layout.shapes, dtypes, layout.form]).encode()
+
+
+@functools.lru_cache(maxsize=64)
+def decode_layout(encoded: bytes) -> Layout:
+    """Return the layout that `encode_layout` wrote."""
+    shapes, dtypes, form = json.loads(encoded)
+    return Layout(
+        tuple(tuple(shape) for shape in shapes), tuple(getattr(torch, dtype) for dtype in dtypes), _frozen(form)
+    )
+
+
+def _frozen(form: Any) -> Any:
+    return tuple(map(_frozen, form)) if isinstance(form, list) else form
+
+
+def rebuild(layout: Layout, tensors: Sequence[Tensor]) -> tuple[Tensor, Target]:
+    """Return features and target from the tensors of a message."""
+    remaining = iter(tensors)
+    features = next(remaining)
+
+    def build(form: Any) -> Target:
+        if form is None:
+            return None
+        if form == "tensor":
+            return next(remaining)
+        module, name, *entries = form
+        kind = _tuple_type(module, name)
+        parts = [build(entry) for entry in entries]
+        return kind(*parts) if hasattr(kind, "_fields") else tuple(parts)
+
+    return features, build(layout.form)
+
+
+@functools.lru_cache(maxsize=64)
+def _tuple_type(module: str, name: str) -> Any:
+    """Return a tuple type by name; nothing else is looked up or called."""
+    kind: Any = importlib.import_module(module)
+    for part in name.split("."):
+        kind = getattr(kind, part)
+    if not (isinstance(kind, type) and issubclass(kind, tuple)):
+        raise TypeError(f"{module}.{name} is not a tuple type")
+    return kind
+
+
+def as_bytes(tensor: Tensor) -> Tensor:
+    """Return a tensor's memory as uint8 ``[bytes]``; a copy if it is not contiguous or not on the CPU."""
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+
+
+def _from_bytes(data: bytes) -> Tensor:
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8)

@@ -1,0 +1,293 @@
+"""Rank: one process's part in training a network together with others, the same code in each of them.
+
+    rank 0                      rank 1                      rank 2
+    mini-batches ─► block 0 ──► block 1 ──────────────────► block 2          forward only, while a run lasts
+                 weights, losses of each block to all of them                when the pipeline has drained
+
+Rank 0 reads the mini-batches, decides which components lie on which rank, and its copy of the weights is the one that
+counts when a run begins. Every rank makes the same calls in the same order; where they do not, all of them are told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from albench.engines.engine import Input
+from albench.engines.errors import PeerGoneError
+from albench.engines.exchange import Exchange, component_tensors, gloo_group, share_components
+from albench.engines.job import Job, RankFailure
+from albench.engines.message import Message, as_bytes, parts
+from albench.engines.options import EngineOptions
+from albench.engines.ring import AVAILABLE, RingListener, RingReader, RingWriter
+from albench.engines.state import EngineState, load_component
+from albench.engines.task import ComponentTasks, Span
+from albench.engines.wire import WireReader, WireWriter
+from albench.errors import UsageError
+
+
+class Plan(NamedTuple):
+    """What rank 0 decides before a run."""
+
+    blocks: list[range]
+    """The components of each rank; empty if there is nothing to train on."""
+    push: bool
+    """Whether the weights must be brought to all ranks first."""
+
+
+class Outcome(NamedTuple):
+    """How a run ended that came to its end."""
+
+    minibatches_seen: int
+    """By rank 0, over all runs; 0 if there was nothing to train on."""
+    reading_error: str
+    """What kept rank 0 from reading on; empty if nothing did. The pipeline has drained all the same."""
+
+
+class Rank:
+    """The links of one process to its neighbours, and its tasks."""
+
+    def __init__(self, job: Job, components: Sequence[Any], options: EngineOptions, *, local: bool) -> None:
+        """Meet the other ranks. `local`: all of them were made by one parent on this host. Raises `RankError`."""
+        self.job = job
+        self._components = list(components)
+        self._options = options
+        # The base rate of a mini-batch comes with it; only rank 0 knows where it comes from.
+        self._rate = _ComingRate()
+        plain = options if job.rank == 0 else options.replaced(learning_rate=self._rate)
+        self.tasks = [ComponentTasks(i, component, plain) for i, component in enumerate(components)]
+        self.blocks: list[range] = []
+        self.losses: list[dict[str, float]] = [{} for _ in components]
+        """Of every component, on every rank, after a run."""
+        self.spans: list[Span] = []
+        self._writer: RingWriter | WireWriter | None = None
+        self._reader: RingReader | WireReader | None = None
+        self._listener: RingListener | None = None
+        self._wires: Any = None
+        self._fingerprint: Any = None
+        self._runs = 0
+        job.start()
+        try:
+            with self.together():
+                self._introduce(local)
+        except BaseException:
+            self.close()
+            raise
+
+    def _introduce(self, local: bool) -> None:
+        """Tell the others who this is, and decide together how neighbours are linked."""
+        job = self.job
+        if AVAILABLE and job.rank > 0:
+            self._listener = RingListener(f"albench-{uuid.uuid4()}")
+        about = {
+            "host": _host_identity(),
+            "ring": self._listener.address if self._listener else "",
+            "network": [[list(t.shape) for t in component_tensors([c])[0]] for c in self._components],
+            "options": [self._options.weight_decay, self._options.trace, self._options.link],
+        }
+        job.publish(f"about/{job.rank}", about)
+        others = [job.read(f"about/{rank}") for rank in range(job.size)]
+        for what in ("network", "options"):
+            if others[0][what] != about[what]:
+                raise UsageError(
+                    f"the {what} of rank {job.rank} is not that of rank 0: make the same engine on every rank"
+                )
+        near = [others[r]["host"] == others[r + 1]["host"] and bool(others[r + 1]["ring"]) for r in range(job.size - 1)]
+        if self._options.link == "ring" and not all(near):
+            raise UsageError(
+                f"ranks {near.index(False)} and {near.index(False) + 1} share no memory: give link='auto' or 'gloo'"
+            )
+        self._rings = [n and self._options.link != "gloo" for n in near]
+        self._addresses = [other["ring"] for other in others]
+        self.exchange = Exchange(job, local=local)
+        if not all(self._rings):
+            self._wires = gloo_group(job, "wires", local=local)
+
+    @property
+    def links(self) -> list[str]:
+        """How each rank hands on to the next: "ring" or "gloo"."""
+        return ["ring" if ring else "gloo" for ring in self._rings]
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """End the job for all if this rank fails, and say why if it is another one that did."""
+        try:
+            yield
+        except PeerGoneError as error:
+            lost = RankFailure(rank=self.job.rank, reason=f"lost its link to a neighbour: {error}")
+            raise self.job.reason(lost).error() from error
+        except BaseException as error:
+            self.job.fail(RankFailure.of(self.job.rank, error))
+            raise
+
+    def run(
+        self, inputs: Iterable[Input], plan: Plan | None, reading_error: Callable[[], BaseException | None]
+    ) -> Outcome:
+        """Train on mini-batches until the pipeline has drained.
+
+        Rank 0 gives `inputs`, its `plan` and what tells afterwards whether it could read them all; elsewhere all three
+        are empty. Raises `ComponentError` or `RankError`, on every rank, if the job fails.
+        """
+        with self.together():
+            self.job.enter("fit")
+            plan = self._agree(plan)
+            if plan.push:
+                share_components(self.exchange, self._components, 0)
+            seen = 0
+            if plan.blocks:
+                self.blocks = plan.blocks
+                seen = self._train(inputs)
+                self._gather()
+            error = reading_error()
+            words = self.exchange.share([_in_words(error) if error else ""], 0)
+            return Outcome(seen, words[0])
+
+    def _agree(self, plan: Plan | None) -> Plan:
+        """Return the plan of rank 0."""
+        self._runs += 1
+        key = f"plan/{self._runs}"
+        if plan is not None:
+            plan = plan._replace(push=self.job.size > 1 and self._fingerprint != self._look())
+            self.job.publish(key, [[[b.start, b.stop] for b in plan.blocks], plan.push])
+            self.job.forget(f"plan/{self._runs - 1}")  # all ranks have been in a later exchange since
+            return plan
+        blocks, push = self.job.read(key)
+        return Plan([range(*block) for block in blocks], push)
+
+    def _train(self, inputs: Iterable[Input]) -> int:
+        job, block = self.job, self.blocks[self.job.rank]
+        lane, last = job.rank, job.rank == job.size - 1
+        seen = 0
+        for message in self._messages(inputs):
+            minibatch, rate, features, target = message
+            self._rate.base = rate
+            for i in block:
+                features, target = self.tasks[i].run(minibatch, features, target, lane=lane)
+            seen = minibatch + 1
+            if not last:
+                onward = Message(minibatch, rate, features, target)
+                self._writer_for(onward).put(onward)
+        if not last and self._writer is not None:
+            self._writer.finish(seen)
+        return seen
+
+    def _messages(self, inputs: Iterable[Input]) -> Iterator[Message]:
+        if self.job.rank == 0:
+            for minibatch, features, target in inputs:
+                yield Message(minibatch, self._options.rate_at(minibatch), features, target)
+            return
+        if self._reader is None:
+            device = next(iter(self._components[0].parameters())).device
+            if self._rings[self.job.rank - 1]:
+                assert self._listener is not None
+                self._reader = self._listener.accept(device=device, check=self.job.check)
+            else:
+                self._reader = WireReader(self._wires, self.job.rank - 1, device)
+                self.job.on_failure.append(self._reader.abort)
+                self.job.check()  # it may have failed before it could wake this reader
+        yield from self._reader
+
+    def _writer_for(self, message: Message) -> RingWriter | WireWriter:
+        """Return the link to the next rank; a ring's slots are as large as its first message."""
+        if self._writer is None:
+            onward = self.job.rank + 1
+            if self._rings[onward - 1]:
+                self._writer = RingWriter.connect(
+                    self._addresses[onward], slot_bytes=sum(map(len, parts(message))), check=self.job.check
+                )
+            else:
+                self._writer = WireWriter(self._wires, onward)
+                self.job.on_failure.append(self._writer.abort)
+                self.job.check()
+        return self._writer
+
+    def _gather(self) -> None:
+        """Bring every block's weights, losses and spans to all ranks."""
+        self.exchange.meet()
+        self.spans = []
+        for rank, block in enumerate(self.blocks):
+            share_components(self.exchange, [self._components[i] for i in block], rank)
+            mine = [(self.tasks[i].losses, [tuple(s) for s in self.tasks[i].spans]) for i in block]
+            for i, (losses, spans) in zip(block, self.exchange.share(mine, rank), strict=True):
+                self.losses[i] = losses
+                self.spans += [Span(*span) for span in spans]
+        self._fingerprint = self._look()
+
+    def gather_moments(self) -> list[Any]:
+        """Return the optimizer's state of every component, on every rank."""
+        with self.together():
+            self.job.enter("state_dict")
+            self.exchange.meet()
+            moments = [tasks.moments() for tasks in self.tasks]
+            for rank, block in enumerate(self.blocks):
+                moments[block.start : block.stop] = self.exchange.share(moments[block.start : block.stop], rank)
+            return moments
+
+    def load(self, state: EngineState | None) -> int:
+        """Take weights, generators and the optimizer's state of every component as rank 0 was given them.
+
+        Returns the mini-batches seen.
+        """
+        with self.together():
+            self.job.enter("load_state_dict")
+            self.exchange.meet()
+            shared = self.exchange.share(state, 0)
+            for i, saved in enumerate(shared["components"]):
+                load_component(self._components[i], saved)
+                self.tasks[i].load_moments(saved["optimizer"])
+            self.losses = [{} for _ in self._components]
+            self._fingerprint = self._look()
+            return int(shared["minibatches"])
+
+    def _look(self) -> Any:
+        """Return what changes when somebody writes to the weights: by the rules, past them, or with new tensors."""
+        if self.job.rank > 0:
+            return None
+        tensors, generators = component_tensors(self._components)
+        states = [bytes(generator.get_state().numpy()) for generator in generators]
+        sums = [int(as_bytes(t).view(torch.uint8).sum(dtype=torch.int64)) for t in tensors]
+        return [(t.data_ptr(), t._version) for t in tensors], sums, states
+
+    def close(self) -> None:
+        """Leave the job and close every link."""
+        for link in (self._writer, self._reader, self._listener):
+            if link is not None:
+                with contextlib.suppress(OSError):
+                    link.close()
+        self._writer = self._reader = self._listener = None
+        self._wires = None
+        if hasattr(self, "exchange"):
+            del self.exchange
+        self.job.close()
+
+
+class _ComingRate:
+    """A learning rate that was told with the mini-batch."""
+
+    def __init__(self) -> None:
+        self.base = 1.0
+
+    def __call__(self, _minibatch: int) -> float:
+        return self.base
+
+
+def _in_words(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+
+
+def _host_identity() -> str:
+    """Return what two processes have in common if and only if one can map the other's memory through a socket.
+
+    The same boot of the same machine, the same network namespace (the sockets live there) and the same user.
+    """
+    if not AVAILABLE:
+        return f"{socket.gethostname()} {os.getpid()}"
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot} {Path('/proc/self/ns/net').stat().st_ino} {os.getuid()}"

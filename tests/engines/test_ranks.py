@@ -1,0 +1,376 @@
+"""The ranks engine: real processes must end where the serial order ends, to the last bit, and never hang or stay."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from torch import nn
+
+from albench.engines import ComponentError, RankError, make_engine
+from albench.errors import UsageError
+from tests.conftest import obey_ctrl_c
+from tests.engines.locally_supervised import LocallySupervised, LocalNetwork
+from tests.engines.made_up import assert_bitwise_equal, batches, network, trained
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def crew_processes():
+    """Return the processes of engines that this one made; they are children of its child, the forkserver."""
+    return [p for server in psutil.Process().children() for p in server.children()]
+
+
+def assert_nothing_left():
+    deadline = time.monotonic() + 10
+    while (left := crew_processes()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not left
+    assert not [t for t in threading.enumerate() if t.name.startswith("albench")]
+
+
+@pytest.mark.parametrize("link", ["ring", "gloo"])
+@pytest.mark.parametrize(("hidden_layers", "lanes"), [(2, 1), (4, 2), (8, 2), (8, 3), (14, 4)])
+def test_bitwise_equal_to_serial(hidden_layers, lanes, link):
+    """Weights, optimizer state and losses, with a ragged last mini-batch, over shared memory and over the network."""
+    data = batches(20, ragged=3)
+    serial, losses = trained("serial", data, hidden_layers=hidden_layers)
+    ranks, ranks_losses = trained("ranks", data, hidden_layers=hidden_layers, lanes=lanes, link=link)
+    assert_bitwise_equal(serial, ranks)
+    assert losses == ranks_losses
+    assert_nothing_left()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"learning_rate": lambda k: 1e-2 / (1 + k)},
+        {"weight_decay": 1e-2},
+        {"distinct_targets": True},
+        {"distinct_targets": False},
+        {"net_bridge_width": 45},
+    ],
+    ids=["rate by mini-batch", "weight decay", "distinct", "plain", "two-layer bridges"],
+)
+def test_bitwise_equal_with_every_option(options):
+    """A rate that is a lambda cannot be sent to another process: each mini-batch brings its rate along."""
+    data = batches(12, ragged=2)
+    bridge_width = options.pop("net_bridge_width", None)
+    serial, _ = trained("serial", data, net=network(6, bridge_width=bridge_width), **options)
+    ranks, _ = trained("ranks", data, net=network(6, bridge_width=bridge_width), lanes=3, **options)
+    assert_bitwise_equal(serial, ranks)
+
+
+@pytest.mark.parametrize("link", ["ring", "gloo"])
+def test_repeated_fit_is_one_fit_and_empty_ones_are_nothing(link):
+    data = batches(20, ragged=3)
+    whole, whole_losses = trained("serial", data)
+    with make_engine("ranks", network(8), learning_rate=1e-2, lanes=2, link=link) as engine:
+        for part in ([], data[:1], data[1:9], [], data[9:]):
+            engine.fit(part)
+        assert_bitwise_equal(whole, engine.state_dict())
+        assert engine.losses == whole_losses
+        assert engine.minibatches_seen == 21
+
+
+def test_the_network_can_be_used_and_changed_between_runs():
+    """After a run the caller's network has all weights; what the caller writes into it is trained on."""
+    data = batches(20)
+    nets = [network(8), network(8)]
+    with (
+        make_engine("serial", nets[0], learning_rate=1e-2) as serial,
+        make_engine("ranks", nets[1], learning_rate=1e-2, lanes=2) as ranks,
+    ):
+        for net, engine in ((nets[0], serial), (nets[1], ranks)):
+            for parameter in net.parameters():
+                parameter.data.mul_(1.5)  # past autograd's version counter
+            engine.fit(data[:5])
+            net.components[3].f[0].weight.data[0, 0] = 0.25
+            engine.fit(data[5:10])
+            with torch.no_grad():
+                net.components[2].f[0].bias.add_(0.5)
+            engine.fit(data[10:])
+        assert torch.equal(nets[0](data[0][0]), nets[1](data[0][0]))
+        assert_bitwise_equal(serial.state_dict(), ranks.state_dict())
+
+
+@pytest.mark.parametrize("other", ["serial", "threads"])
+def test_a_run_resumes_on_another_engine_and_comes_back(other, tmp_path):
+    data = batches(20, ragged=3)
+    whole, _ = trained("serial", data)
+    state = None
+    for name, part in (("ranks", data[:7]), (other, data[7:11]), ("ranks", data[11:])):
+        with make_engine(name, network(8, seed=9 if state else 0), learning_rate=1e-2, lanes=2) as engine:
+            if state is not None:
+                engine.load_state_dict(state)
+            engine.fit(part)
+            torch.save(engine.state_dict(), tmp_path / "state.pt")
+        state = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert_bitwise_equal(whole, state)
+
+
+class Normalised(LocallySupervised):
+    """With BatchNorm: a buffer that each task moves; with dropout: a generator of its own."""
+
+    def __init__(self, features, width, seed):
+        super().__init__(features, width, seed, dropout=0.3)
+        self.body.insert(1, nn.BatchNorm1d(width))
+
+
+@pytest.mark.parametrize("link", ["ring", "gloo"])
+def test_a_component_with_buffers_and_a_generator_that_is_not_al(link):
+    data = batches(12, ragged=3)
+    serial, losses = trained("serial", data, net=LocalNetwork(Normalised), fits=2)
+    ranks, ranks_losses = trained("ranks", data, net=LocalNetwork(Normalised), lanes=3, fits=2, link=link)
+    assert_bitwise_equal(serial, ranks)
+    assert losses == ranks_losses
+    for one, other in zip(serial["components"], ranks["components"], strict=True):
+        assert torch.equal(one["generator"], other["generator"])
+
+
+def test_spans_tell_which_process_ran_what():
+    with make_engine("ranks", network(10), lanes=3, trace=True) as engine:
+        engine.fit(batches(8))
+        assert [i for block in engine.blocks for i in block] == list(range(5))
+        for lane, block in enumerate(engine.blocks):
+            spans = [span for span in engine.spans if span.lane == lane]
+            assert {span.component for span in spans} == set(block)
+            assert len(spans) == 8 * len(block)
+            for one, other in itertools.pairwise(spans):
+                assert one.end_seconds <= other.start_seconds
+
+
+def test_notes_say_how_ranks_are_linked_and_which_lanes_were_capped():
+    with make_engine("ranks", network(4), lanes=7) as engine:
+        assert engine.lanes == 2
+        assert "7 lanes asked for, 2 used" in engine.notes[0]
+        assert "ring" in engine.notes[1]
+
+
+@pytest.mark.parametrize("component", [0, 1, 3])
+def test_whichever_component_fails_the_caller_learns_it_and_nothing_stays(component):
+    """The reader may never end. A state of before goes on, in new processes."""
+    net = network(8)
+    with make_engine("ranks", net, lanes=3) as engine:
+        engine.fit(batches(3))
+        state = engine.state_dict()
+    net.components[component].f.register_forward_pre_hook(FailsOn(30))
+    with make_engine("ranks", net, lanes=3) as engine:
+        with pytest.raises(ComponentError, match=f"component {component} failed on mini-batch 30: .*made up"):
+            engine.fit(itertools.repeat(batches(1)[0]))
+        assert_nothing_left()
+        with pytest.raises(UsageError, match="load_state_dict"):
+            engine.fit(batches(1))
+        with pytest.raises(UsageError, match="broke off"):
+            engine.state_dict()
+        engine.load_state_dict(state)
+        engine.fit(batches(3))
+        assert engine.minibatches_seen == 6
+
+
+class FailsOn:
+    """A hook that fails in its call number so and so."""
+
+    def __init__(self, number):
+        self.number = number
+        self.calls = 0
+
+    def __call__(self, *_):
+        self.calls += 1
+        if self.calls == self.number + 1:
+            raise ArithmeticError("made up")
+
+
+def test_an_error_while_reading_drains_and_the_run_goes_on():
+    data = batches(20)
+
+    def broken():
+        yield from data[:7]
+        raise OSError("disk gone")
+
+    whole, _ = trained("serial", data)
+    with make_engine("ranks", network(8), learning_rate=1e-2, lanes=3) as engine:
+        with pytest.raises(OSError, match="disk gone"):
+            engine.fit(broken())
+        engine.fit(data[7:])
+        assert_bitwise_equal(whole, engine.state_dict())
+
+
+@pytest.mark.parametrize("link", ["ring", "gloo"])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_process_that_is_killed_ends_the_run_with_its_rank_and_the_signal(number, link):
+    with make_engine("ranks", network(8), lanes=4, link=link) as engine:
+
+        def killing():
+            for k in itertools.count():
+                if k == 50:
+                    crew_processes()[1].send_signal(number)
+                yield batches(1)[0]
+
+        start = time.monotonic()
+        with pytest.raises(RankError, match=f"rank [123] ended by signal {number.name}") as caught:
+            engine.fit(killing())
+        assert caught.value.rank in (1, 2, 3)
+        assert time.monotonic() - start < 20
+        assert_nothing_left()
+
+
+def test_a_process_that_dies_between_runs_is_reported_by_the_next():
+    with make_engine("ranks", network(8), lanes=2) as engine:
+        engine.fit(batches(2))
+        for process in crew_processes():
+            process.kill()
+            process.wait()
+        with pytest.raises(RankError, match="rank 1 ended by signal SIGKILL"):
+            engine.fit(batches(2))
+        assert_nothing_left()
+
+
+@pytest.mark.parametrize("link", ["ring", "gloo"])
+def test_a_process_that_stops_is_taken_for_dead(link):
+    """SIGSTOP: it is there, its links are open, and nothing comes. Heartbeats tell."""
+    with make_engine("ranks", network(8), lanes=2, rank_timeout_seconds=2, link=link) as engine:
+
+        def stopping():
+            for k in itertools.count():
+                if k == 50:
+                    crew_processes()[0].suspend()
+                yield batches(1)[0]
+
+        with pytest.raises(RankError, match="rank 1 showed no life for 2 s"):
+            engine.fit(stopping())
+        assert_nothing_left()
+
+
+def test_an_engine_that_is_dropped_leaves_nothing():
+    engine = make_engine("ranks", network(8), lanes=3)
+    engine.fit(batches(2))
+    assert len(crew_processes()) == 2
+    del engine
+    assert_nothing_left()
+
+
+def test_a_closed_engine_says_so_and_its_losses_stay():
+    engine = make_engine("ranks", network(8), lanes=2)
+    engine.fit(batches(2))
+    engine.close()
+    engine.close()
+    assert len(engine.losses[3]) == 2
+    with pytest.raises(UsageError, match="processes have ended"):
+        engine.state_dict()
+
+
+def test_a_network_that_cannot_be_sent_is_refused():
+    net = network(4)
+    net.components[0].register_forward_hook(lambda *_: None)
+    with pytest.raises(UsageError, match="cannot be sent to another process"):
+        make_engine("ranks", net, lanes=2)
+    assert_nothing_left()
+
+
+def run_script(tmp_path, text, *, arguments=(), **options):
+    script = tmp_path / "script.py"
+    script.write_text(text)
+    return subprocess.Popen(
+        [sys.executable, *arguments, str(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1"},
+        preexec_fn=obey_ctrl_c,
+        **options,
+    )
+
+
+def test_a_real_ctrl_c_ends_the_run_and_every_process(tmp_path):
+    """SIGINT to the whole group, as a terminal sends it, in the middle of a long fit."""
+    text = (
+        "import itertools, sys\n"
+        "from albench.engines import make_engine\n"
+        "from tests.engines.made_up import batches, network\n"
+        "def endless():\n"
+        "    for k in itertools.count():\n"
+        "        if k == 20: print('running', flush=True)\n"
+        "        yield batches(1)[0]\n"
+        "if __name__ == '__main__':\n"
+        "    try:\n"
+        "        make_engine('ranks', network(8), lanes=3).fit(endless())\n"
+        "    except KeyboardInterrupt:\n"
+        "        sys.exit(77)\n"
+    )
+    with run_script(tmp_path, text, start_new_session=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "running\n"
+            family = psutil.Process(process.pid).children(recursive=True)
+            os.killpg(process.pid, signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 77, errors
+    assert not errors
+    _, alive = psutil.wait_procs(family, timeout=15)
+    assert not alive
+
+
+def test_children_end_with_a_parent_that_is_killed(tmp_path):
+    text = (
+        "import time\n"
+        "from albench.engines import make_engine\n"
+        "from tests.engines.made_up import batches, network\n"
+        "if __name__ == '__main__':\n"
+        "    engine = make_engine('ranks', network(8), lanes=3)\n"
+        "    engine.fit(batches(3))\n"
+        "    print('running', flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    with run_script(tmp_path, text) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "running\n"
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert len(family) >= 3
+        process.kill()
+        process.communicate()
+    _, alive = psutil.wait_procs(family, timeout=15)
+    assert not alive
+
+
+def test_a_script_without_a_main_guard_runs_once(tmp_path):
+    """Children import nothing of the caller's script unless the network's classes are defined there."""
+    text = (
+        "from albench.engines import make_engine\n"
+        "from tests.engines.made_up import batches, network\n"
+        "print('once')\n"
+        "with make_engine('ranks', network(8), lanes=2) as engine:\n"
+        "    engine.fit(batches(3))\n"
+        "print(engine.minibatches_seen)\n"
+    )
+    with run_script(tmp_path, text) as process:
+        out, errors = process.communicate(timeout=100)
+    assert process.returncode == 0, errors
+    assert out == "once\n3\n"
+
+
+def test_classes_of_the_callers_own_script_can_be_trained(tmp_path):
+    text = (
+        "from albench.engines import make_engine\n"
+        "from tests.engines.made_up import batches\n"
+        "from tests.engines.locally_supervised import LocallySupervised, LocalNetwork\n"
+        "class Own(LocallySupervised):\n"
+        "    pass\n"
+        "if __name__ == '__main__':\n"
+        "    with make_engine('ranks', LocalNetwork(Own), lanes=2) as engine:\n"
+        "        engine.fit(batches(3))\n"
+        "    print(engine.minibatches_seen)\n"
+    )
+    with run_script(tmp_path, text) as process:
+        out, errors = process.communicate(timeout=100)
+    assert process.returncode == 0, errors
+    assert out == "3\n"
