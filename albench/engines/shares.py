@@ -40,8 +40,9 @@ class Shares:
     def close(self) -> None:
         """Wait for the work on the streams and give the SMs back; twice does no harm.
 
-        Before: drop the graphs recorded on the streams, and leave ``torch.cuda.stream`` blocks of them. Raises
-        `GreenContextError` if the driver reports one, as it does for a kernel that failed on a share.
+        Before: drop the graphs recorded on the streams and the tensors marked with ``record_stream`` for them, and
+        leave their ``torch.cuda.stream`` blocks. Raises `GreenContextError` if the driver reports an error, as it does
+        after a kernel that failed.
         """
         self.streams.clear()
         self._contexts.close()
