@@ -17,7 +17,7 @@ import albench
 from albench.data import DATASETS
 from albench.errors import UsageError
 from albench.harness import benchmark_json, environment, records, runner, suites
-from albench.harness.availability import engine_availability
+from albench.harness.availability import engine_availability, share_availability
 from albench.harness.progress import SweepProgress
 from albench.harness.recipe import Recipe
 from albench.methods import METHODS
@@ -267,6 +267,7 @@ def env() -> None:
     table.add_row("packages", ", ".join(f"{name} {version}" for name, version in facts["packages"].items()))
     gpus = [f"{gpu['name']} ({gpu['memory_bytes'] / 2**30:.0f} GiB)" for gpu in facts["gpus"]]
     table.add_row("GPU", ", ".join(gpus) or f"none ({facts['gpu_reason']})")
+    table.add_row("SM shares", share_availability(facts))
     table.add_row("commit", facts["commit"] or "not a checkout")
     out.print(table)
     engines = Table("method", "engine", "runs here", "lanes", title="Engines", title_justify="left")

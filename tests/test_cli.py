@@ -90,7 +90,7 @@ def test_list_and_env():
     assert "cases, very roughly" in cases.stdout
     machine = albench("env")
     assert machine.returncode == 0
-    assert all(name in machine.stdout for name in ("torch", "threads", "usable cores", "GPU"))
+    assert all(name in machine.stdout for name in ("torch", "threads", "usable cores", "GPU", "SM shares"))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Availability: which engines can run on this machine, and why the others cannot."""
+"""Availability: which engines and which kinds of lanes this machine has, and why not the others."""
 
 from __future__ import annotations
 
@@ -36,3 +36,18 @@ def engine_availability(facts: dict[str, Any]) -> list[Availability]:
         for name, method in METHODS.items()
         for engine in method.engines
     ]
+
+
+def share_availability(facts: dict[str, Any]) -> str:
+    """Return "available", or why the SMs of the GPU here cannot be shared out between lanes.
+
+    Given what `albench.harness.environment.describe` found. Where there is a GPU this initialises CUDA.
+    """
+    if facts["packages"]["torch"] == "not installed":
+        return "no: torch is not installed"
+    if not facts["gpus"]:
+        return f"no: there is no GPU ({facts['gpu_reason']})"
+    from albench.engines import shares  # torch takes seconds: only where there is a GPU to ask about
+
+    reason = shares.unavailable_reason()
+    return "available" if reason is None else f"no: {reason}"
