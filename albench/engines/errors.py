@@ -30,3 +30,6 @@ class RankError(RuntimeError):
 
 class PeerGoneError(ConnectionError):
     """A link between two processes broke. The job knows, or will know, which of them died and why."""
+
+    peer: int | None = None
+    """The rank on the other side, where that is known."""

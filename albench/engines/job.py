@@ -5,17 +5,20 @@ mini-batches: the plan of a run, who has arrived, and the first failure, which e
 heartbeat. A rank whose heart stands still for too long is declared dead by whoever notices first, so a process that was
 stopped, or a host that lost its network, ends the job as surely as one that was killed.
 
-Nobody waits without looking: whatever a rank waits for, it asks in between whether the job still stands.
+Nobody waits without looking: whatever a rank waits for, it asks in between whether the job still stands. That holds for
+the store itself, which falls silent when the network does.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -24,10 +27,9 @@ import torch
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
+from albench.engines.caller import LOOK_SECONDS, Caller
 from albench.engines.errors import ComponentError, RankError
 
-LOOK_SECONDS = 0.25
-"""How often a rank looks after the job, and shows that it lives."""
 FIRST_NAP_SECONDS, LONGEST_NAP_SECONDS = 1e-4, 5e-3
 """Sleep between two looks at a key that is awaited: short at first, because most keys come at once."""
 ARRIVAL_SECONDS = 300.0
@@ -86,19 +88,17 @@ class Job:
         self._left: int | None = None
         self._calls = 0
         self._closed = threading.Event()
-        # A store's calls stand in line: the watching thread gets a connection of its own.
-        self._watching_store = store.clone()
+        self._caller = Caller("albench-job-store")
         self._thread = threading.Thread(target=self._look_after, name="albench-job", daemon=True)
 
     def start(self) -> None:
         """Begin to show life and to look for it."""
-        self.store.set(f"beat/{self.rank}", "0")  # from here on it counts as come, and may not fall silent
+        self._ask(lambda: self.store.set(f"beat/{self.rank}", "0"))  # it has come, and may not fall silent from here on
         self._thread.start()
 
     def publish(self, key: str, value: Any) -> None:
         """Tell every rank something that JSON can say."""
-        with self._reaching():
-            self.store.set(key, json.dumps(value))
+        self._ask(lambda: self.store.set(key, json.dumps(value)))
 
     def read(self, key: str) -> Any:
         """Return what was published, waiting until it is. Raises what `check` raises."""
@@ -106,9 +106,8 @@ class Job:
         while True:
             self.check()
             left = self._left  # looked at before the key: what a rank said before it left counts
-            with self._reaching():
-                if self.store.check([key]):
-                    return json.loads(self.store.get(key))
+            if found := self._ask(lambda: self.store.check([key]) and self.store.get(key)):
+                return json.loads(found)
             if left is not None:
                 self.fail(RankFailure(rank=left, reason="closed its engine while others were at work"))
             time.sleep(nap_seconds)
@@ -117,10 +116,8 @@ class Job:
     def enter(self, call: str) -> None:
         """Begin a call that every rank makes. Raises `RankError` if another rank makes another one."""
         self._calls += 1
-        with self._reaching():
-            first = self.store.compare_set(f"call/{self._calls}", "", call).decode()
-            if self._calls > 2:  # the call before the last is over for all: they could not be here otherwise
-                self.store.delete_key(f"call/{self._calls - 2}")
+        first = self._ask(lambda: self.store.compare_set(f"call/{self._calls}", "", call)).decode()
+        self.forget(f"call/{self._calls - 2}")  # over for all: nobody could be here otherwise
         if first != call:
             raise RankError(
                 self.rank, f"called {call}() where another rank called {first}(): call the same on every rank"
@@ -128,22 +125,22 @@ class Job:
 
     def meet(self, place: str) -> None:
         """Wait until every rank has come here. A place is met at once only."""
-        with self._reaching():
-            arrived = self.store.add(f"{place}/arrived", 1)
-            if arrived == self.size:
-                self.store.set(place, "true")
+        if self._ask(lambda: self.store.add(f"{place}/arrived", 1)) == self.size:
+            self.publish(place, True)
         self.read(place)
 
     def forget(self, *keys: str) -> None:
         """Remove keys that no rank will read again, so that a long run does not fill the store."""
-        with contextlib.suppress(RuntimeError):
-            for key in keys:
-                self.store.delete_key(key)
+        for key in keys:
+            self._ask(functools.partial(self.store.delete_key, key))
 
     def fail(self, failure: RankFailure) -> RankFailure:
         """End the job for all, and return why it ended: the first failure counts."""
-        with contextlib.suppress(RuntimeError):  # the store may have gone with its rank
-            first = self.store.compare_set(FAILURE, "", json.dumps(vars(failure)))
+        said = json.dumps(vars(failure))
+        with contextlib.suppress(RuntimeError, OSError):  # the store may have gone with its rank
+            first = self._caller.call(
+                lambda: self.store.compare_set(FAILURE, "", said), patience_seconds=PATIENCE_SECONDS
+            )
             failure = _decoded(first)
         return self._failed(failure)
 
@@ -152,9 +149,9 @@ class Job:
         if self._failure is not None:
             raise self._failure.error()
 
-    def reason(self, otherwise: RankFailure) -> RankFailure:
+    def reason(self, otherwise: RankFailure, *, patience_seconds: float = PATIENCE_SECONDS) -> RankFailure:
         """Return why the job failed after a link broke; `otherwise` if nobody says so in time."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + patience_seconds
         while self._failure is None and time.monotonic() < deadline:
             time.sleep(LONGEST_NAP_SECONDS)
         return self._failure or self.fail(otherwise)
@@ -165,13 +162,15 @@ class Job:
         if self._thread.is_alive():
             self._thread.join()
         with contextlib.suppress(RuntimeError, OSError):
-            self.store.set(f"beat/{self.rank}", LEFT)
+            self._caller.call(lambda: self.store.set(f"beat/{self.rank}", LEFT), patience_seconds=PATIENCE_SECONDS)
+        self._caller.close()
 
-    @contextlib.contextmanager
-    def _reaching(self) -> Any:
-        """Say in one line that the store is gone, if it is."""
+    def _ask(self, call: Callable[[], Any]) -> Any:
+        """Call the store; say in one line that it is gone, if it is."""
         try:
-            yield
+            return self._caller.call(call, patience_seconds=self.timeout_seconds, check=self.check)
+        except (ComponentError, RankError):
+            raise
         except (RuntimeError, OSError) as error:
             raise self.reason(_store_gone(error)).error() from error
 
@@ -183,29 +182,44 @@ class Job:
         return self._failure
 
     def _look_after(self) -> None:
+        # A store's calls stand in line: the looks have a connection of their own.
+        caller, store = Caller("albench-job-looks"), self.store.clone()
         pulses = [_Pulse() for _ in range(self.size)]
-        store, turn = self._watching_store, 0
-        while not self._closed.wait(LOOK_SECONDS) and self._failure is None:
-            turn += 1
-            try:
-                store.set(f"beat/{self.rank}", str(turn))
-                if store.check([FAILURE]):
-                    self._failed(_decoded(store.get(FAILURE)))
+        try:
+            for turn in itertools.count(1):
+                if self._closed.wait(LOOK_SECONDS) or self._failure is not None:
                     return
-                for rank, pulse in enumerate(pulses):
-                    beat = store.get(f"beat/{rank}").decode() if store.check([f"beat/{rank}"]) else ""
-                    if beat == LEFT:
-                        self._left = rank
-                    elif pulse.silent_seconds(beat) > (self.timeout_seconds if beat else ARRIVAL_SECONDS):
-                        reason = f"showed no life for {self.timeout_seconds:g} s" if beat else "did not come"
-                        self.fail(RankFailure(rank=rank, reason=reason))
-                        return
-            except (RuntimeError, OSError) as error:
-                if not self._closed.is_set():
-                    self._failed(_store_gone(error))
-                return
-            if self.watch is not None and (failure := self.watch()) is not None:
-                self.fail(failure)
+                try:
+                    failure, beats = caller.call(
+                        functools.partial(self._look, store, turn), patience_seconds=self.timeout_seconds
+                    )
+                except (RuntimeError, OSError) as error:
+                    if not self._closed.is_set():
+                        self._failed(_store_gone(error))
+                    return
+                failure = failure or self._silent(pulses, beats) or (self.watch() if self.watch is not None else None)
+                if failure is not None:
+                    self.fail(failure)
+        finally:
+            caller.close()
+
+    def _look(self, store: Store, turn: int) -> tuple[RankFailure | None, list[str]]:
+        """Show life, and return why the job failed, if it did, and the heartbeats of all ranks."""
+        store.set(f"beat/{self.rank}", str(turn))
+        if store.check([FAILURE]):
+            return _decoded(store.get(FAILURE)), []
+        keys = [f"beat/{rank}" for rank in range(self.size)]
+        return None, [store.get(key).decode() if store.check([key]) else "" for key in keys]
+
+    def _silent(self, pulses: Sequence[_Pulse], beats: Sequence[str]) -> RankFailure | None:
+        """Return who has shown no life for too long, if anybody; note who has left."""
+        for rank, (pulse, beat) in enumerate(zip(pulses, beats, strict=True)):
+            if beat == LEFT:
+                self._left = rank
+            elif pulse.silent_seconds(beat) > (self.timeout_seconds if beat else ARRIVAL_SECONDS):
+                reason = f"showed no life for {self.timeout_seconds:g} s" if beat else "did not come"
+                return RankFailure(rank=rank, reason=reason)
+        return None
 
 
 class _Pulse:

@@ -23,7 +23,7 @@ import torch
 from albench.engines.engine import Input
 from albench.engines.errors import PeerGoneError
 from albench.engines.exchange import Exchange, component_tensors, gloo_group, share_components
-from albench.engines.job import Job, RankFailure
+from albench.engines.job import PATIENCE_SECONDS, Job, RankFailure
 from albench.engines.message import Message, as_bytes, parts
 from albench.engines.options import EngineOptions
 from albench.engines.ring import AVAILABLE, RingListener, RingReader, RingWriter
@@ -121,8 +121,13 @@ class Rank:
         try:
             yield
         except PeerGoneError as error:
-            lost = RankFailure(rank=self.job.rank, reason=f"lost its link to a neighbour: {error}")
-            raise self.job.reason(lost).error() from error
+            if error.peer is None:  # then its heart, which stands still, tells who it was
+                lost = RankFailure(rank=self.job.rank, reason=f"lost its links: {error}")
+                patience_seconds = self.job.timeout_seconds + PATIENCE_SECONDS
+            else:
+                lost = RankFailure(rank=error.peer, reason=f"is gone, its link to rank {self.job.rank} broke: {error}")
+                patience_seconds = PATIENCE_SECONDS
+            raise self.job.reason(lost, patience_seconds=patience_seconds).error() from error
         except BaseException as error:
             self.job.fail(RankFailure.of(self.job.rank, error))
             raise
@@ -165,17 +170,18 @@ class Rank:
         job, block = self.job, self.blocks[self.job.rank]
         lane, last = job.rank, job.rank == job.size - 1
         seen = 0
-        for message in self._messages(inputs):
-            minibatch, rate, features, target = message
+        for minibatch, rate, features, target in self._messages(inputs):
             self._rate.base = rate
             for i in block:
                 features, target = self.tasks[i].run(minibatch, features, target, lane=lane)
             seen = minibatch + 1
             if not last:
-                onward = Message(minibatch, rate, features, target)
-                self._writer_for(onward).put(onward)
+                with _linked_to(lane + 1):
+                    onward = Message(minibatch, rate, features, target)
+                    self._writer_for(onward).put(onward)
         if not last and self._writer is not None:
-            self._writer.finish(seen)
+            with _linked_to(lane + 1):
+                self._writer.finish(seen)
         return seen
 
     def _messages(self, inputs: Iterable[Input]) -> Iterator[Message]:
@@ -192,7 +198,13 @@ class Rank:
                 self._reader = WireReader(self._wires, self.job.rank - 1, device)
                 self.job.on_failure.append(self._reader.abort)
                 self.job.check()  # it may have failed before it could wake this reader
-        yield from self._reader
+        messages = iter(self._reader)
+        while True:
+            with _linked_to(self.job.rank - 1):
+                message = next(messages, None)
+            if message is None:
+                return
+            yield message
 
     def _writer_for(self, message: Message) -> RingWriter | WireWriter:
         """Return the link to the next rank; a ring's slots are as large as its first message."""
@@ -266,6 +278,16 @@ class Rank:
         if hasattr(self, "exchange"):
             del self.exchange
         self.job.close()
+
+
+@contextlib.contextmanager
+def _linked_to(rank: int) -> Iterator[None]:
+    """Name the rank on the other side of a link that breaks."""
+    try:
+        yield
+    except PeerGoneError as error:
+        error.peer = rank
+        raise
 
 
 class _ComingRate:

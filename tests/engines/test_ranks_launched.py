@@ -1,0 +1,236 @@
+"""Ranks that a launcher starts: torchrun on one host and on two, and what every rank says when one of them fails."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from albench.engines import make_engine
+from albench.errors import UsageError
+from tests.engines.made_up import assert_bitwise_equal, batches, network, trained
+
+pytestmark = pytest.mark.timeout(180)
+
+PROGRAM = """
+import os, sys, time, itertools, torch
+from pathlib import Path
+from albench.engines import make_engine
+from tests.engines.made_up import batches, network
+rank = int(os.environ["RANK"])
+folder = Path(sys.argv[1])
+net = network(8, seed=rank)  # rank 0's weights count
+data = batches(20, ragged=3)
+with make_engine("ranks", net, learning_rate=1e-2, rank_timeout_seconds=3) as engine:
+"""
+
+TRAIN = """
+    for part in (data[:7], data[7:]):
+        engine.fit(part if rank == 0 else [])
+    state = engine.state_dict()
+    engine.load_state_dict(state if rank == 0 else None)
+    assert engine.minibatches_seen == 21
+    torch.save({"state": engine.state_dict(), "losses": losses, "notes": engine.notes}, folder / f"{rank}.pt")
+""".replace("    state = engine", "    losses = engine.losses\n    state = engine", 1)
+
+ENDLESS = """
+    def endless():
+        for k in itertools.count():
+            if k == 20:
+                (folder / "running").touch()
+            yield batches(1)[0]
+    engine.fit(endless())
+"""
+
+THINGS_THAT_HAPPEN = """
+    def broken():
+        yield from data[:5]
+        raise OSError("disk gone")
+    try:
+        engine.fit(broken() if rank == 0 else [])
+    except Exception as error:
+        print(type(error).__name__, error)
+    engine.fit(data[5:])
+    print(engine.minibatches_seen)
+with make_engine("ranks", network(4), learning_rate=1e-2) as engine:
+    engine.fit(data)
+    print(engine.minibatches_seen)
+    if rank == 0:
+        engine.state_dict()
+    else:
+        engine.fit([])
+"""
+
+
+def write(tmp_path, body):
+    script = tmp_path / "train.py"
+    script.write_text(PROGRAM + body)
+    return script
+
+
+def environment(**more):
+    kept = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
+    return {**kept, "PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1", **more}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def two_ranks(tmp_path, body, *, prefixes=((), ()), address="127.0.0.1"):
+    """Start two ranks without torchrun, which would end the second when the first one dies before it can speak."""
+    script, port = write(tmp_path, body), str(free_port())
+    processes = [
+        subprocess.Popen(
+            [*prefixes[rank], sys.executable, str(script), str(tmp_path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR=address, MASTER_PORT=port),
+        )
+        for rank in range(2)
+    ]
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+def wait_for(path, processes):
+    deadline = time.monotonic() + 90
+    while not path.exists():
+        assert all(process.poll() is None for process in processes), [p.communicate() for p in processes]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def assert_same_as_serial(tmp_path, link):
+    serial, losses = trained("serial", batches(20, ragged=3))
+    for rank in range(2):
+        saved = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        assert_bitwise_equal(serial, saved["state"])
+        assert losses == saved["losses"]
+        assert link in saved["notes"][0]
+
+
+def test_torchrun_on_one_host(tmp_path):
+    script = write(tmp_path, TRAIN)
+    command = ["torchrun", "--standalone", "--nproc-per-node", "2", str(script), str(tmp_path)]
+    subprocess.run(command, check=True, timeout=150, env=environment(), capture_output=True)
+    assert_same_as_serial(tmp_path, "ring")
+
+
+@pytest.fixture
+def two_hosts():
+    """Two network namespaces joined by a cable: what each of them holds sees the other as another host."""
+    if not all(map(shutil.which, ("ip", "unshare", "nsenter"))):
+        pytest.skip("needs ip, unshare and nsenter")
+    with contextlib.ExitStack() as stack:
+        hosts = []
+        for _ in range(2):
+            holder = stack.enter_context(subprocess.Popen(["unshare", "--net", "sleep", "600"]))
+            stack.callback(holder.kill)
+            hosts.append(holder.pid)
+        deadline = time.monotonic() + 10
+        own = Path("/proc/self/ns/net").readlink()
+        while any(Path(f"/proc/{pid}/ns/net").readlink() == own for pid in hosts):
+            if time.monotonic() > deadline or subprocess.run(["unshare", "--net", "true"], check=False).returncode:
+                pytest.skip("this user may not make network namespaces")
+            time.sleep(0.05)
+        names = [f"albench{os.getpid() % 10000}{end}" for end in "ab"]
+        link = ["ip", "link", "add", names[0], "netns", str(hosts[0]), "type", "veth", "peer", "name", names[1]]
+        commands = [[*link, "netns", str(hosts[1])]]
+        for i, pid in enumerate(hosts):
+            inside = ["nsenter", "-t", str(pid), "-n", "ip"]
+            commands.append([*inside, "addr", "add", f"10.77.0.{i + 1}/24", "dev", names[i]])
+            commands.append([*inside, "link", "set", names[i], "up"])
+            commands.append([*inside, "link", "set", "lo", "up"])
+        for command in commands:
+            done = subprocess.run(command, check=False, capture_output=True, text=True)
+            if done.returncode:
+                pytest.skip(f"cannot lay a cable between namespaces: {done.stderr.strip()}")
+        prefixes = tuple(("nsenter", "-t", str(pid), "-n") for pid in hosts)
+        yield prefixes, names
+
+
+def test_torchrun_on_two_hosts(tmp_path, two_hosts):
+    """They meet through torchrun's rendezvous and hand on over the network."""
+    script, prefixes = write(tmp_path, TRAIN), two_hosts[0]
+    processes = []
+    for host in range(2):
+        command = [*prefixes[host], "torchrun", "--nnodes", "2", "--nproc-per-node", "1", "--rdzv-id", "albench"]
+        command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "10.77.0.1:29511"]
+        command += ["--rdzv-conf", f"is_host={1 - host}", "--local-addr", f"10.77.0.{host + 1}"]
+        command += [str(script), str(tmp_path)]
+        pipe = subprocess.PIPE
+        processes.append(subprocess.Popen(command, env=environment(), stdout=pipe, stderr=pipe, text=True))
+    try:
+        for process in processes:
+            _, errors = process.communicate(timeout=150)
+            assert process.returncode == 0, errors
+    finally:
+        for process in processes:
+            for child in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []:
+                child.kill()
+            process.kill()
+    assert_same_as_serial(tmp_path, "gloo")
+
+
+def test_a_cable_that_is_cut_ends_the_job_on_both_hosts(tmp_path, two_hosts):
+    """No message says so; silence does, on either side."""
+    prefixes, names = two_hosts
+    with two_ranks(tmp_path, ENDLESS, prefixes=prefixes, address="10.77.0.1") as ranks:
+        wait_for(tmp_path / "running", ranks)
+        subprocess.run([*prefixes[0], "ip", "link", "set", names[0], "down"], check=True)
+        errors = [rank.communicate(timeout=60)[1] for rank in ranks]
+    assert "RankError: rank 1 showed no life for 3 s" in errors[0]
+    assert "RankError: rank 0 " in errors[1]
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_rank_that_is_killed_ends_the_other(tmp_path, victim):
+    """Rank 0 holds the store, so its end looks different from the others'."""
+    with two_ranks(tmp_path, ENDLESS) as ranks:
+        wait_for(tmp_path / "running", ranks)
+        ranks[victim].send_signal(signal.SIGKILL)
+        start = time.monotonic()
+        _, errors = ranks[1 - victim].communicate(timeout=60)
+    assert time.monotonic() - start < 20
+    assert f"RankError: rank {victim} " in errors
+    assert ranks[1 - victim].returncode == 1
+
+
+def test_things_that_happen_are_told_to_all_ranks(tmp_path):
+    """An input that breaks off, after which the job goes on; a second engine on the same store; and different calls,
+    which raise on both sides: otherwise each would wait for the other for ever."""
+    with two_ranks(tmp_path, THINGS_THAT_HAPPEN) as ranks:
+        said = [rank.communicate(timeout=90) for rank in ranks]
+    assert said[0][0] == "OSError disk gone\n21\n21\n", said[0][1]
+    assert said[1][0] == "RankError rank 0 could not read on: OSError: disk gone\n21\n21\n", said[1][1]
+    for rank, (_, errors) in enumerate(said):
+        assert "call the same on every rank" in errors
+        assert ranks[rank].returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("lanes", "size", "message"),
+    [(3, "2", "lanes is 3, but the launcher started 2 processes"), (None, "9", "9 processes for 4 components")],
+)
+def test_what_the_launcher_started_must_fit(monkeypatch, lanes, size, message):
+    for name, value in {"RANK": "0", "WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=message):
+        make_engine("ranks", network(8), lanes=lanes)
