@@ -1,0 +1,43 @@
+"""Engines of CUDA lanes, made to run where the tests run: on the CPU all logic but the overlap, and on a device."""
+
+from unittest import mock
+
+import torch
+
+import albench.engines as engines
+from albench.engines.streams import StreamsEngine
+from tests.engines.locally_supervised import LocallySupervised
+from tests.engines.made_up import network, trained
+
+
+class StreamsOnCpu(StreamsEngine):
+    device_types = frozenset({"cuda", "cpu"})
+
+
+ON_CPU = {
+    "streams": ("tests.engines.device_runs", "StreamsOnCpu"),
+}
+
+
+def allowed_on_the_cpu():
+    """Return a context in which `make_engine` makes CPU twins of the engines of CUDA lanes."""
+    return mock.patch.dict(engines.ENGINES, ON_CPU)
+
+
+def moved(data, device):
+    return [(x.to(device), y.to(device)) for x, y in data]
+
+
+def trained_on(device, name, data, *, net=None, hidden_layers=8, **options):
+    """Return what `trained` returns, from a run on `device`."""
+    net = (net if net is not None else network(hidden_layers)).to(device)
+    with allowed_on_the_cpu():
+        return trained(name, moved(data, device), net=net, **options)
+
+
+class Normalised(LocallySupervised):
+    """A component with running statistics: they are to be those of its own mini-batches, in order."""
+
+    def __init__(self, features, width, seed):
+        super().__init__(features, width, seed)
+        self.body.append(torch.nn.BatchNorm1d(width))
