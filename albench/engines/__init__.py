@@ -24,6 +24,7 @@ ENGINES: dict[str, tuple[str, str]] = {
     "ranks": ("albench.engines.ranks", "RanksEngine"),
     "fused": ("albench.engines.fused", "FusedEngine"),
     "streams": ("albench.engines.streams", "StreamsEngine"),
+    "graph": ("albench.engines.graph", "GraphEngine"),
 }
 """Name → module and class; a module is imported when its engine is made."""
 

@@ -12,7 +12,7 @@ on machines without a GPU: all of their logic but the recording.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -22,12 +22,19 @@ WARM_UPS = 3
 
 
 def record(
-    body: Callable[[], None], *, device: torch.device, stream: torch.cuda.Stream | None = None, pool: Any = None
+    body: Callable[[], None],
+    *,
+    device: torch.device,
+    stream: torch.cuda.Stream | None = None,
+    pool: Any = None,
+    generators: Sequence[torch.Generator] = (),
 ) -> Callable[[], None]:
     """Return a function that does what `body` does, with one launch if `device` is a GPU.
 
     `stream`: to record on (None: a new one); lanes that are shares of the SMs give one of theirs. `pool`: a memory pool
     of ``torch.cuda.graph_pool_handle()`` to share with other recordings that are never replayed at the same time.
+    `generators`: those of the device that the body draws from, besides torch's own; each replay draws on from where
+    they stand.
     """
     if device.type != "cuda":
         return body
@@ -38,6 +45,9 @@ def record(
             body()
     torch.cuda.current_stream(device).wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=pool, stream=stream):
+    for generator in generators:
+        graph.register_generator_state(generator)
+    # Only this thread is held to what a recording forbids: others may be copying the next mini-batches.
+    with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
         body()
     return graph.replay

@@ -26,9 +26,9 @@ from typing import Any
 
 from torch import Tensor
 
-from albench.component import Target, map_target
 from albench.engines.engine import Input
 from albench.engines.lanes import LaneEngine
+from albench.engines.slots import tensors_of
 
 AHEAD = 2
 """Mini-batches that a lane may be ahead of the next one: one in work, one waiting."""
@@ -120,21 +120,9 @@ class _HandOver:
         self._streams[stream].record_event(self._event(stream, number))
         if stream + 1 < len(self._streams):
             self._kept[stream].append(onward)
-            taken = {tensor.untyped_storage().data_ptr() for tensor in _tensors(item.features, item.target)}
+            taken = {tensor.untyped_storage().data_ptr() for tensor in tensors_of(item.features, item.target)}
             self._passing[-1] += [
                 tensor
-                for tensor in _tensors(onward.features, onward.target)
+                for tensor in tensors_of(onward.features, onward.target)
                 if tensor.untyped_storage().data_ptr() in taken
             ]
-
-
-def _tensors(features: Tensor, target: Target) -> list[Tensor]:
-    """Return the features and every tensor of the target."""
-    found = [features]
-
-    def add(tensor: Tensor) -> Tensor:
-        found.append(tensor)
-        return tensor
-
-    map_target(add, target)
-    return found

@@ -127,6 +127,11 @@ class ComponentTasks:
         """The local losses of the last mini-batch; empty before the first."""
         return {name: loss.item() for name, loss in self._last_losses.items()}
 
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        """The names of the local losses of the last mini-batch, without waiting for their values."""
+        return tuple(self._last_losses)
+
     def moments(self) -> Moments:
         """Return Adam's state by parameter name; empty for parameters that were never updated."""
         state = self._optimizer.state

@@ -1,10 +1,12 @@
 """Engines of CUDA lanes, made to run where the tests run: on the CPU all logic but the overlap, and on a device."""
 
+import time
 from unittest import mock
 
 import torch
 
 import albench.engines as engines
+from albench.engines.graph import GraphEngine
 from albench.engines.streams import StreamsEngine
 from tests.engines.locally_supervised import LocallySupervised
 from tests.engines.made_up import network, trained
@@ -14,8 +16,13 @@ class StreamsOnCpu(StreamsEngine):
     device_types = frozenset({"cuda", "cpu"})
 
 
+class GraphOnCpu(GraphEngine):
+    device_types = frozenset({"cuda", "cpu"})
+
+
 ON_CPU = {
     "streams": ("tests.engines.device_runs", "StreamsOnCpu"),
+    "graph": ("tests.engines.device_runs", "GraphOnCpu"),
 }
 
 
@@ -41,3 +48,14 @@ class Normalised(LocallySupervised):
     def __init__(self, features, width, seed):
         super().__init__(features, width, seed)
         self.body.append(torch.nn.BatchNorm1d(width))
+
+
+def host_seconds_per_tick(engine, batch, count):
+    """Return the seconds that this thread spends on a mini-batch while the device has room for more launches."""
+    engine.fit([batch] * 3)
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    engine.fit([batch] * count)
+    seconds = time.perf_counter() - start
+    torch.cuda.synchronize()
+    return seconds / count
