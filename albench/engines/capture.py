@@ -12,7 +12,9 @@ on machines without a GPU: all of their logic but the recording.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -41,7 +43,11 @@ def record(
     stream = stream or torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(stream):
-        for _ in range(WARM_UPS):
+        for _ in range(WARM_UPS - 1):
+            body()
+        # A body that looks at the device is found out here: failing inside a recording would break torch's allocator
+        # for the rest of the process (until torch 2.12).
+        with no_wait_for_the_device():
             body()
     torch.cuda.current_stream(device).wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
@@ -51,3 +57,16 @@ def record(
     with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
         body()
     return graph.replay
+
+
+@contextlib.contextmanager
+def no_wait_for_the_device() -> Iterator[None]:
+    """Raise RuntimeError where the host waits for the device."""
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch says that this mode is a prototype
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)

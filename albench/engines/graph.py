@@ -183,14 +183,16 @@ class GraphEngine(LaneEngine):
         on_cuda = device.type == "cuda"
         slots = Slots(self._tasks, passage, device=device, rates=callable(self.options.learning_rate))
 
-        def body() -> None:
-            def minibatch_at(i: int) -> int:
-                found = self._line[i]
-                return minibatch if found is None else found
-
-            slots.tick(self._lanes, self.blocks, minibatch_at)
-
         before = {i: generator.get_state() for i, generator in self._host_generators.items()}
+
+        def body() -> None:
+            slots.tick(self._lanes, self.blocks, minibatch_at)
+            self._refuse_host_randomness(before)
+
+        def minibatch_at(i: int) -> int:
+            found = self._line[i]
+            return minibatch if found is None else found
+
         failure: Exception | None = None
         # Idle slots draw random numbers too: what the warm-ups draw is given back.
         with self._rewound(self._generators), torch.random.fork_rng(devices=[device] if on_cuda else []):
@@ -203,14 +205,6 @@ class GraphEngine(LaneEngine):
                 )
             except Exception as error:
                 failure = error
-        drawn = [i for i, g in self._host_generators.items() if not torch.equal(before[i], g.get_state())]
-        for i in drawn:
-            self._host_generators[i].set_state(before[i])
-        if drawn:
-            raise UsageError(
-                f"component {drawn[0]} draws from a generator on the CPU, which a recording would not do again: "
-                f"give it a torch.Generator({device.type!r}), or use engine 'streams'"
-            ) from failure
         if failure is not None:
             # Where the body fails while it is recorded, ending the recording fails as well, and less clearly.
             raise _first_component_error(failure)
@@ -218,6 +212,17 @@ class GraphEngine(LaneEngine):
         self.recordings += 1
         for tasks in self._tasks:
             tasks.drop_gradients()  # they lie in the recording's memory
+
+    def _refuse_host_randomness(self, before: dict[int, Tensor]) -> None:
+        """Raise `UsageError` if a generator that a recording cannot draw from has moved; put all of them back."""
+        moved = [i for i, state in before.items() if not torch.equal(state, self._host_generators[i].get_state())]
+        for i in moved:
+            self._host_generators[i].set_state(before[i])
+        if moved:
+            raise UsageError(
+                f"component {moved[0]} draws from a generator on the CPU, which a recording would not do again: "
+                f"give it a torch.Generator({self.device.type!r}), or use engine 'streams'"
+            )
 
     @contextlib.contextmanager
     def _rewound(self, components: Iterable[int]) -> Iterator[None]:
