@@ -17,7 +17,7 @@ from torch import Tensor
 
 from albench.component import ComponentNetwork, Target
 from albench.engines.balance import measured_blocks
-from albench.engines.batch import Batch, check_batch
+from albench.engines.batch import Batch, as_allocated, check_batch
 from albench.engines.options import EngineOptions
 from albench.engines.precision import exact_arithmetic
 from albench.engines.state import FORMAT, VERSION, EngineState, Moments, check_state, component_state, load_component
@@ -194,6 +194,8 @@ class Reader(Iterator[Input]):
         try:
             classes = getattr(engine.network, "classes", None)
             x, y = check_batch(batch, minibatch=minibatch, classes=classes, like=self._like)
+            if x.is_cuda:
+                x, y = as_allocated(x), as_allocated(y)
             engine.options.rate_at(minibatch)  # a rate that cannot be is refused here, where the pipeline can drain
             target = engine.network.first_target(y, dtype=x.dtype, distinct_targets=engine.options.distinct_targets)
         except BaseException as error:

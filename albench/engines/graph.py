@@ -88,7 +88,6 @@ class GraphEngine(LaneEngine):
         self._riders: list[_Rider] = []
 
     def _run(self, inputs: Iterator[Input]) -> None:
-        self._check_same_device()
         self._clear_line()
         if self._slots is not None:
             self._slots.clear()  # an earlier fit may have broken off in the middle of the pipeline

@@ -16,12 +16,13 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Literal
 
 import torch
 
 from albench.component import ComponentNetwork
+from albench.engines.batch import Batch
 from albench.engines.engine import TaskEngine
 from albench.engines.options import EngineOptions
 from albench.engines.precision import workspace_note
@@ -79,7 +80,8 @@ class Lanes:
         return torch.cuda.Event() if self._device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
-        """Give back what the lanes hold of the device."""
+        """Give back what the lanes hold of the device; they cannot be used again."""
+        self.streams = []
         release, self._release = self._release, None
         if release is not None:
             release()
@@ -100,7 +102,7 @@ def cuda_lanes(count: int, device: torch.device, kind: LaneKind = "stream") -> L
     shares_module = importlib.import_module("albench.engines.shares")
     reason = shares_module.unavailable_reason(device)
     if reason is not None:
-        raise UsageError(f"lane_kind is 'sm-share' and {device} cannot be shared: {reason}; use lane_kind 'stream'")
+        raise UsageError(f"lane_kind is 'sm-share', and {reason} (or use lane_kind 'stream')")
     shares = shares_module.share_streams(count, device)
     note = f"SMs of each lane: {', '.join(map(str, shares.sms))}; {shares.leftover_sms} are left over"
     return Lanes(list(shares.streams), device, notes=(note, *_stream_notes(count)), release=shares.close)
@@ -152,8 +154,15 @@ class LaneEngine(TaskEngine):
                 "network.to('cuda') before the engine is made, or use engine 'threads'"
             )
 
-    def _check_same_device(self) -> None:
-        """Refuse a network that went elsewhere: lanes, rates and recordings stayed behind."""
+    def fit(self, batches: Iterable[Batch]) -> None:
+        """Train on mini-batches, as `Engine.fit` says; also refuses to where the lanes are gone."""
+        self._check_ready()
+        super().fit(batches)
+
+    def _check_ready(self) -> None:
+        """Refuse to run without lanes, and for a network that went elsewhere: lanes and rates stayed behind."""
+        if not self._lanes.streams:
+            raise UsageError("the engine is closed and has given its lanes back: make another one")
         if self.device != self._lanes_device:
             raise UsageError(
                 f"the network moved from {self._lanes_device} to {self.device} after its engine was made: "

@@ -40,7 +40,6 @@ class StreamsEngine(LaneEngine):
     name = "streams"
 
     def _run(self, inputs: Iterator[Input]) -> None:
-        self._check_same_device()
         caller = self._lanes.caller()
         for stream in self._lanes.streams:
             stream.wait_stream(caller)

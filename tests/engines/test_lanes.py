@@ -9,8 +9,8 @@ import torch
 from albench.engines import ENGINES, make_engine
 from albench.engines.lanes import NoStream, cuda_lanes, hardware_queues
 from albench.errors import UsageError
-from tests.engines.device_runs import ON_CPU, allowed_on_the_cpu
-from tests.engines.made_up import network
+from tests.engines.device_runs import ON_CPU, allowed_on_the_cpu, moved, trained_on
+from tests.engines.made_up import batches, largest_difference, network
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -101,7 +101,7 @@ def test_shares_say_how_many_multiprocessors_a_lane_has_and_are_given_back_once(
 
 def test_a_device_that_cannot_be_shared_is_refused_with_the_reason(monkeypatch):
     fake_shares(monkeypatch, reason="the driver is older than CUDA 12.4")
-    with pytest.raises(UsageError, match="the driver is older than CUDA 12.4; use lane_kind 'stream'"):
+    with pytest.raises(UsageError, match=r"the driver is older than CUDA 12.4 \(or use lane_kind 'stream'\)"):
         cuda_lanes(2, torch.device("cuda:0"), "sm-share")
 
 
@@ -111,6 +111,33 @@ def test_on_the_cpu_lanes_are_nothing():
     with lanes.on(1):
         assert lanes.event() is None
     lanes.close()
+
+
+@pytest.mark.parametrize("name", ON_CPU)
+def test_a_closed_engine_has_no_lanes_to_run_on(name):
+    with allowed_on_the_cpu(), make_engine(name, network(4)) as engine:
+        engine.fit(batches(2))
+    with pytest.raises(UsageError, match="the engine is closed"):
+        engine.fit(batches(2))
+    assert engine.state_dict()["minibatches"] == 2
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("name", ON_CPU)
+def test_shares_of_the_multiprocessors_train_the_same_network(name):
+    """On a share the libraries may pick other kernels: a tolerance."""
+    shares = pytest.importorskip("albench.engines.shares")
+    if reason := shares.unavailable_reason(torch.device("cuda", torch.cuda.current_device())):
+        pytest.skip(reason)
+    data = batches(30, ragged=3, dtype=torch.float64)
+    serial, _ = trained_on("cuda", "serial", data, net=network(8, dtype=torch.float64))
+    net = network(8, dtype=torch.float64).cuda()
+    with make_engine(name, net, lanes=4, lane_kind="sm-share", learning_rate=1e-2) as engine:
+        engine.fit(moved(data, "cuda"))
+        state = engine.state_dict()
+        assert engine.lane_kind == "sm-share"
+        assert any("SMs of each lane" in note for note in engine.notes)
+    assert largest_difference(serial, state) <= 1e-10
 
 
 @pytest.mark.cuda
