@@ -1,5 +1,6 @@
 """Engines of CUDA lanes, made to run where the tests run: on the CPU all logic but the overlap, and on a device."""
 
+import contextlib
 import time
 from unittest import mock
 
@@ -40,6 +41,46 @@ def trained_on(device, name, data, *, net=None, hidden_layers=8, **options):
     net = (net if net is not None else network(hidden_layers)).to(device)
     with allowed_on_the_cpu():
         return trained(name, moved(data, device), net=net, **options)
+
+
+class Clocked:
+    """A stream that knows which work of which stream comes before its own next work: a vector clock."""
+
+    def __init__(self, number, count, deaf):
+        self.number, self.deaf = number, deaf
+        self.seen = [0] * count
+
+    def work(self):
+        self.seen[self.number] += 1
+        return self.number, self.seen[self.number]
+
+    def record_event(self, event):
+        event[:] = self.seen
+
+    def wait_event(self, event):
+        if not self.deaf and event:
+            self.seen = [max(pair) for pair in zip(self.seen, event, strict=True)]
+
+    def wait_stream(self, stream):
+        self.wait_event(stream.seen)
+
+
+class ClockedLanes:
+    """Lanes of such streams, and the caller's."""
+
+    def __init__(self, count, deaf=False):
+        clocked = [Clocked(number, count + 1, deaf) for number in range(count + 1)]
+        self.the_caller, self.streams = clocked[0], clocked[1:]
+        self.current = self.the_caller
+
+    @contextlib.contextmanager
+    def on(self, lane):
+        before, self.current = self.current, self.streams[lane]
+        yield
+        self.current = before
+
+    def event(self):
+        return []
 
 
 class Normalised(LocallySupervised):

@@ -16,7 +16,7 @@ from albench.engines.capture import WARM_UPS, no_wait_for_the_device
 from albench.engines.graph import PATIENCE
 from albench.errors import UsageError
 from albench.schedule import pipelined
-from tests.engines.device_runs import Normalised, host_seconds_per_tick, moved, trained_on
+from tests.engines.device_runs import ClockedLanes, Normalised, host_seconds_per_tick, moved, trained_on
 from tests.engines.locally_supervised import LocallySupervised, LocalNetwork
 from tests.engines.made_up import assert_bitwise_equal, batches, network
 
@@ -176,6 +176,30 @@ def test_ticks_are_table_1s():
     assert ticks == [sorted(tick) for tick in pipelined(4, 9)]
     assert len(replays) == len(ticks)
     assert all(span.lane == lanes[span.component] for span in spans)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_branches_fork_from_the_first_lane_and_join_it_again(count):
+    """A branch that does not wait reads slots too early; one that is not joined spoils the recording."""
+    net, lanes, found = network(8), ClockedLanes(count), []
+    main = lanes.streams[0]
+
+    def ready(*_):
+        return all(lanes.current.seen[n] >= time for n, time in entered)
+
+    with make_engine("graph", net, lanes=count) as engine:
+        engine.fit(batches(2))
+        slots = engine._slots
+        for component in net.components:
+            component.register_forward_pre_hook(lambda *_: found.append((ready(), lanes.current.work())) and None)
+        with torch.enable_grad():
+            for _ in range(3):
+                entered = [main.work()]
+                slots.tick(lanes, engine.blocks, lambda i: 0)
+                assert all(main.seen[n] >= time for _, (n, time) in found), "a branch is not joined"
+    assert len(found) == 12
+    assert all(was_ready for was_ready, _ in found)
+    assert {n for _, (n, _) in found} == {stream.number for stream in lanes.streams}
 
 
 class Dropping(LocallySupervised):

@@ -12,7 +12,7 @@ from albench.engines import ComponentError, make_engine
 from albench.engines.capture import no_wait_for_the_device
 from albench.engines.engine import Input
 from albench.engines.streams import _HandOver
-from tests.engines.device_runs import Normalised, allowed_on_the_cpu, moved, trained_on
+from tests.engines.device_runs import ClockedLanes, Normalised, allowed_on_the_cpu, moved, trained_on
 from tests.engines.locally_supervised import LocallySupervised, LocalNetwork
 from tests.engines.made_up import assert_bitwise_equal, batches, network
 
@@ -124,34 +124,6 @@ def test_each_lane_runs_its_own_block():
         assert [i for block in engine.blocks for i in block] == list(range(5))
         for lane, block in enumerate(engine.blocks):
             assert {span.component for span in engine.spans if span.lane == lane} == set(block)
-
-
-class Clocked:
-    """A stream that knows which work of which stream comes before its own next work: a vector clock."""
-
-    def __init__(self, number, count, deaf):
-        self.number, self.deaf = number, deaf
-        self.seen = [0] * count
-
-    def work(self):
-        self.seen[self.number] += 1
-        return self.number, self.seen[self.number]
-
-    def record_event(self, event):
-        event[:] = self.seen
-
-    def wait_event(self, event):
-        if not self.deaf and event:
-            self.seen = [max(pair) for pair in zip(self.seen, event, strict=True)]
-
-
-class ClockedLanes:
-    def __init__(self, count, deaf=False):
-        clocked = [Clocked(number, count + 1, deaf) for number in range(count + 1)]
-        self.the_caller, self.streams = clocked[0], clocked[1:]
-
-    def event(self):
-        return []
 
 
 def misuses(lanes, minibatches, *, passes=True):
