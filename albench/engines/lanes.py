@@ -14,7 +14,6 @@ but the overlap, on machines without a GPU.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Literal
@@ -98,12 +97,12 @@ def cuda_lanes(count: int, device: torch.device, kind: LaneKind = "stream") -> L
     if kind == "stream":
         streams = [torch.cuda.Stream(device) for _ in range(count)]  # type: ignore[no-untyped-call]
         return Lanes(streams, device, notes=_stream_notes(count))
-    # Imported here: it needs bindings to the driver that plain streams do without.
-    shares_module = importlib.import_module("albench.engines.shares")
-    reason = shares_module.unavailable_reason(device)
+    from albench.engines.shares import share_streams, unavailable_reason  # the driver: only where it is asked for
+
+    reason = unavailable_reason(device)
     if reason is not None:
         raise UsageError(f"lane_kind is 'sm-share', and {reason} (or use lane_kind 'stream')")
-    shares = shares_module.share_streams(count, device)
+    shares = share_streams(count, device)
     note = f"SMs of each lane: {', '.join(map(str, shares.sms))}; {shares.leftover_sms} are left over"
     return Lanes(list(shares.streams), device, notes=(note, *_stream_notes(count)), release=shares.close)
 

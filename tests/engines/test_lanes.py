@@ -6,7 +6,7 @@ import types
 import pytest
 import torch
 
-from albench.engines import ENGINES, make_engine
+from albench.engines import ENGINES, make_engine, shares
 from albench.engines.lanes import NoStream, cuda_lanes, hardware_queues
 from albench.errors import UsageError
 from tests.engines.device_runs import ON_CPU, allowed_on_the_cpu, moved, trained_on
@@ -126,7 +126,6 @@ def test_a_closed_engine_has_no_lanes_to_run_on(name):
 @pytest.mark.parametrize("name", ON_CPU)
 def test_shares_of_the_multiprocessors_train_the_same_network(name):
     """On a share the libraries may pick other kernels: a tolerance."""
-    shares = pytest.importorskip("albench.engines.shares")
     if reason := shares.unavailable_reason(torch.device("cuda", torch.cuda.current_device())):
         pytest.skip(reason)
     data = batches(30, ragged=3, dtype=torch.float64)
