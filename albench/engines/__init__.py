@@ -23,6 +23,8 @@ ENGINES: dict[str, tuple[str, str]] = {
     "threads": ("albench.engines.threads", "ThreadsEngine"),
     "ranks": ("albench.engines.ranks", "RanksEngine"),
     "fused": ("albench.engines.fused", "FusedEngine"),
+    "streams": ("albench.engines.streams", "StreamsEngine"),
+    "graph": ("albench.engines.graph", "GraphEngine"),
 }
 """Name → module and class; a module is imported when its engine is made."""
 
@@ -37,6 +39,7 @@ def make_engine(
     weight_decay: float = 0.0,
     distinct_targets: bool | Literal["auto"] = "auto",
     lanes: int | None = None,
+    lane_kind: Literal["stream", "sm-share"] = "stream",
     trace: bool = False,
     link: Literal["auto", "ring", "gloo"] = "auto",
     rank_timeout_seconds: float = 30.0,
@@ -44,9 +47,9 @@ def make_engine(
     """Return the engine called `name` for `network`, ready to ``fit``.
 
     `learning_rate` is the base rate of Adam or a function of the mini-batch index. `lanes` None stands for as many as
-    are useful here; more lanes than components are capped, which ``engine.notes`` says. `trace` keeps a span a task.
-    `link` and `rank_timeout_seconds` are for "ranks": how its processes hand on, and when a silent one is taken for
-    dead.
+    are useful here; more lanes than components are capped, which ``engine.notes`` says. `lane_kind` "sm-share" gives
+    each lane of `streams` and `graph` multiprocessors of its own. `trace` keeps a span a task. `link` and
+    `rank_timeout_seconds` are for "ranks": how its processes hand on, and when a silent one is taken for dead.
 
     Raises `UsageError` for an unknown name, an option out of range, or a network that the engine cannot run.
     """
@@ -57,6 +60,7 @@ def make_engine(
         weight_decay=weight_decay,
         distinct_targets=distinct_targets,
         lanes=lanes,
+        lane_kind=lane_kind,
         trace=trace,
         link=link,
         rank_timeout_seconds=rank_timeout_seconds,

@@ -14,6 +14,9 @@ from albench.errors import UsageError
 
 Batch = tuple[Tensor, Tensor]
 
+ALIGNMENT_BYTES = 256
+"""Up to which cuBLAS looks at where a matrix begins when it chooses a kernel."""
+
 
 def check_batch(batch: Batch, *, minibatch: int, classes: int | None, like: Tensor) -> Batch:
     """Return (x, y) of mini-batch number `minibatch`, or raise `UsageError` naming the value and the remedy.
@@ -46,6 +49,17 @@ def check_batch(batch: Batch, *, minibatch: int, classes: int | None, like: Tens
     if x.device.type == "cpu":
         _check_values(x, y, minibatch, classes)
     return x.detach(), y.detach()
+
+
+def as_allocated(tensor: Tensor) -> Tensor:
+    """Return `tensor` if it lies in memory as one fresh from the allocator would, else a copy that does.
+
+    On a device a product of a matrix that begins at an odd address may be another kernel's, with other last bits. An
+    engine that copies mini-batches into place would then part from one that takes them where they are.
+    """
+    if tensor.is_contiguous() and tensor.data_ptr() % ALIGNMENT_BYTES == 0:
+        return tensor
+    return tensor.clone()
 
 
 def _check_kind(y: Tensor, minibatch: int, classes: int | None, dtype: torch.dtype) -> None:

@@ -12,7 +12,9 @@ on machines without a GPU: all of their logic but the recording.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -22,22 +24,49 @@ WARM_UPS = 3
 
 
 def record(
-    body: Callable[[], None], *, device: torch.device, stream: torch.cuda.Stream | None = None, pool: Any = None
+    body: Callable[[], None],
+    *,
+    device: torch.device,
+    stream: torch.cuda.Stream | None = None,
+    pool: Any = None,
+    generators: Sequence[torch.Generator] = (),
 ) -> Callable[[], None]:
     """Return a function that does what `body` does, with one launch if `device` is a GPU.
 
     `stream`: to record on (None: a new one); lanes that are shares of the SMs give one of theirs. `pool`: a memory pool
     of ``torch.cuda.graph_pool_handle()`` to share with other recordings that are never replayed at the same time.
+    `generators`: those of the device that the body draws from, besides torch's own; each replay draws on from where
+    they stand.
     """
     if device.type != "cuda":
         return body
     stream = stream or torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(stream):
-        for _ in range(WARM_UPS):
+        for _ in range(WARM_UPS - 1):
+            body()
+        # A body that looks at the device is found out here: failing inside a recording would break torch's allocator
+        # for the rest of the process (until torch 2.12).
+        with no_wait_for_the_device():
             body()
     torch.cuda.current_stream(device).wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=pool, stream=stream):
+    for generator in generators:
+        graph.register_generator_state(generator)
+    # Only this thread is held to what a recording forbids: others may be copying the next mini-batches.
+    with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
         body()
     return graph.replay
+
+
+@contextlib.contextmanager
+def no_wait_for_the_device() -> Iterator[None]:
+    """Raise RuntimeError where the host waits for the device."""
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch says that this mode is a prototype
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)

@@ -30,6 +30,7 @@ from albench.component import ComponentNetwork
 from albench.engines.errors import ComponentError, RankError
 from albench.engines.job import Job, RankFailure
 from albench.engines.options import EngineOptions
+from albench.engines.precision import exact_arithmetic
 from albench.engines.rank import Rank
 from albench.errors import UsageError
 from albench.process import child_environment, describe_exit, end_process, forkserver, nameless_main, watch_parent
@@ -163,7 +164,8 @@ def _serve(orders: connection.Connection, papers: Papers) -> None:
             job.fail(RankFailure.of(papers.rank, error))
             return
         try:
-            _obey(orders, rank)
+            with exact_arithmetic(torch.device(papers.device)):
+                _obey(orders, rank)
         finally:
             rank.close()
 

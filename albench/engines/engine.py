@@ -17,8 +17,9 @@ from torch import Tensor
 
 from albench.component import ComponentNetwork, Target
 from albench.engines.balance import measured_blocks
-from albench.engines.batch import Batch, check_batch
+from albench.engines.batch import Batch, as_allocated, check_batch
 from albench.engines.options import EngineOptions
+from albench.engines.precision import exact_arithmetic
 from albench.engines.state import FORMAT, VERSION, EngineState, Moments, check_state, component_state, load_component
 from albench.engines.task import ComponentTasks, Span
 from albench.errors import UsageError
@@ -38,8 +39,10 @@ class Engine(ABC):
 
     name: ClassVar[str]
     """As `make_engine` and the command line know it."""
-    lane_kind: ClassVar[str]
+    lane_kind: str
     """What a lane of this engine is; records carry it."""
+    takes_sm_shares: ClassVar[bool] = False
+    """Whether lanes can be shares of a GPU's multiprocessors."""
 
     def __init__(self, network: ComponentNetwork, options: EngineOptions) -> None:
         self.network = network
@@ -47,6 +50,10 @@ class Engine(ABC):
         self.components: Sequence[Any] = list(network.components)
         if not self.components:
             raise UsageError("the network has no components: there is nothing to train")
+        if options.lane_kind == "sm-share" and not self.takes_sm_shares:
+            raise UsageError(
+                f"lane_kind is 'sm-share' and engine {self.name!r} has no such lanes: use engine 'streams' or 'graph'"
+            )
         self.lanes = self._choose_lanes()
         """Lanes that really run; at most one a component."""
         self.notes: list[str] = []
@@ -59,6 +66,11 @@ class Engine(ABC):
         self.minibatches_seen = 0
         """Mini-batches trained so far; the index k of the next one."""
         self._interrupted = False
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is; engines take networks that are in one place."""
+        return cast("torch.device", next(iter(self.components[0].parameters())).device)
 
     @property
     def intra_op_threads(self) -> int:
@@ -108,7 +120,7 @@ class Engine(ABC):
         self._interrupted = True
         reader = Reader(self, batches)
         # Gradients on: lanes are threads, which do not see a no_grad() around this call, so one lane must not either.
-        with torch.enable_grad(), intra_op_threads(self.intra_op_threads):
+        with torch.enable_grad(), intra_op_threads(self.intra_op_threads), exact_arithmetic(self.device):
             self._run(reader)
         self._interrupted = False
         if reader.error is not None:
@@ -182,6 +194,8 @@ class Reader(Iterator[Input]):
         try:
             classes = getattr(engine.network, "classes", None)
             x, y = check_batch(batch, minibatch=minibatch, classes=classes, like=self._like)
+            if x.is_cuda:
+                x, y = as_allocated(x), as_allocated(y)
             engine.options.rate_at(minibatch)  # a rate that cannot be is refused here, where the pipeline can drain
             target = engine.network.first_target(y, dtype=x.dtype, distinct_targets=engine.options.distinct_targets)
         except BaseException as error:

@@ -27,6 +27,8 @@ class EngineOptions:
     """Whether the target side runs on the distinct rows of a mini-batch; "auto": where they are fewer."""
     lanes: int | None = None
     """K; None: as many as are useful on this machine. More than there are components are capped."""
+    lane_kind: Literal["stream", "sm-share"] = "stream"
+    """What a lane on a GPU is: a stream, or a stream on its own share of the multiprocessors. CPU lanes ignore it."""
     trace: bool = False
     """Whether to record a `Span` for every task."""
 
@@ -45,6 +47,8 @@ class EngineOptions:
             raise UsageError(f'distinct_targets is {self.distinct_targets!r}: give True, False or "auto"')
         if self.lanes is not None and not (isinstance(self.lanes, Integral) and self.lanes >= 1):
             raise UsageError(f"lanes is {self.lanes!r}: give a whole number of at least 1")
+        if self.lane_kind not in ("stream", "sm-share"):
+            raise UsageError(f'lane_kind is {self.lane_kind!r}: give "stream" or "sm-share"')
 
         if self.link not in ("auto", "ring", "gloo"):
             raise UsageError(f'link is {self.link!r}: give "auto", "ring" or "gloo"')

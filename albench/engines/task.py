@@ -2,6 +2,10 @@
 
 Every engine that runs components one by one runs this very code, which is why they end bitwise equal: the same
 arithmetic in the same order within a component, and nothing of one component depends on when another one runs.
+
+On a CUDA device the learning rate is a float32 on that device, for every engine: a recorded update must be able to
+read a new one, and Adam computes with a tensor in another last bit than with a number. What an update keeps from one
+mini-batch to the next stays at its address, also when a state is loaded, because recordings hold addresses.
 """
 
 from __future__ import annotations
@@ -9,12 +13,13 @@ from __future__ import annotations
 import functools
 import operator
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from albench.component import Component, Target, refuse_graph
+from albench.component import Component, Target, Update, refuse_graph
 from albench.engines.errors import ComponentError
 from albench.engines.options import EngineOptions
 from albench.engines.state import MOMENTS, Moments, named_parameters
@@ -41,13 +46,25 @@ class ComponentTasks:
         self._options = options
         self._last_losses: dict[str, Tensor] = {}
         groups = component.parameter_groups()
-        self._group_rates = [group.rate for group in groups]
+        self._on_cuda = any(parameter.is_cuda for group in groups for parameter in group.parameters)
+        self.group_rates = [group.rate for group in groups]
+        """Factor of the base rate for each parameter group."""
         base = options.rate_at(0)
         self._optimizer = torch.optim.Adam(
-            [{"params": list(group.parameters), "lr": base * group.rate} for group in groups],
+            [
+                {"params": list(group.parameters), "lr": self._rate(base * group.rate, group.parameters)}
+                for group in groups
+            ],
             weight_decay=options.weight_decay,
             fused=True,
+            capturable=self._on_cuda,
         )
+
+    def _rate(self, rate: float, parameters: Sequence[Tensor]) -> float | Tensor:
+        """Return a rate as Adam is to read it where these parameters are."""
+        if not self._on_cuda:
+            return rate
+        return torch.full((), rate, dtype=torch.float32, device=parameters[0].device)
 
     def run(self, minibatch: int, features: Tensor, target: Target, *, lane: int = 0) -> tuple[Tensor, Target]:
         """Run task (i, k): update the component on mini-batch k and return what to hand on.
@@ -56,25 +73,64 @@ class ComponentTasks:
         """
         start = time.perf_counter() if self._options.trace else 0.0
         if callable(self._options.learning_rate):
-            base = self._options.rate_at(minibatch)
-            for group, rate in zip(self._optimizer.param_groups, self._group_rates, strict=True):
-                group["lr"] = base * rate
+            self._set_base_rate(self._options.rate_at(minibatch))
         try:
-            update = refuse_graph(self.component(features, target))
-            self._optimizer.zero_grad(set_to_none=True)
-            functools.reduce(operator.add, update.losses.values()).backward()  # type: ignore[no-untyped-call]
-            self._optimizer.step()
+            update = self.update(features, target)
         except Exception as error:
             raise ComponentError(range(self.index, self.index + 1), minibatch, error) from error
         self._last_losses = update.losses
+        if self._on_cuda:
+            # Without their graph: it would keep the nodes that accumulate gradients, which remember the stream that
+            # this task ran on, for a later one on another stream.
+            self._last_losses = {name: loss.detach() for name, loss in update.losses.items()}
         if self._options.trace:
             self.spans.append(Span(self.index, minibatch, lane, start, time.perf_counter()))
         return update.features, update.target
+
+    def update(self, features: Tensor, target: Target, *, idle: Tensor | None = None) -> Update:
+        """Update the component on one mini-batch, without looking at anything on the device.
+
+        `idle`: a float32 scalar on the component's device; where it is 1 Adam leaves weights, moments and its count of
+        updates as they are. Only fused Adam knows how to: it is the flag by which gradient scaling skips a step.
+        """
+        update = refuse_graph(self.component(features, target))
+        self._optimizer.zero_grad(set_to_none=True)
+        functools.reduce(operator.add, update.losses.values()).backward()  # type: ignore[no-untyped-call]
+        if idle is None:
+            self._optimizer.step()
+            return update
+        self._optimizer.found_inf = idle  # type: ignore[attr-defined]
+        try:
+            self._optimizer.step()
+        finally:
+            del self._optimizer.found_inf  # type: ignore[attr-defined]
+        return update
+
+    def _set_base_rate(self, base: float) -> None:
+        for group, rate in zip(self._optimizer.param_groups, self.group_rates, strict=True):
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(base * rate)
+            else:
+                group["lr"] = base * rate
+
+    def read_rates_from(self, rates: Sequence[Tensor]) -> None:
+        """Let Adam read the rate of each parameter group from these scalars on the device, whatever they will hold."""
+        for group, rate in zip(self._optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+
+    def drop_gradients(self) -> None:
+        """Forget the gradients of the last update."""
+        self._optimizer.zero_grad(set_to_none=True)
 
     @property
     def losses(self) -> dict[str, float]:
         """The local losses of the last mini-batch; empty before the first."""
         return {name: loss.item() for name, loss in self._last_losses.items()}
+
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        """The names of the local losses of the last mini-batch, without waiting for their values."""
+        return tuple(self._last_losses)
 
     def moments(self) -> Moments:
         """Return Adam's state by parameter name; empty for parameters that were never updated."""
@@ -82,16 +138,25 @@ class ComponentTasks:
         return {
             name: {moment: state[parameter][moment].clone() for moment in MOMENTS}
             for name, parameter in named_parameters(self.component).items()
-            if parameter in state
+            if parameter in state and state[parameter]["step"] > 0
         }
 
     def load_moments(self, moments: Moments) -> None:
-        """Take Adam's state by parameter name, as `moments` returns it."""
-        self._optimizer.state.clear()
+        """Take Adam's state by parameter name, as `moments` returns it; what is there already is filled in place."""
+        state = self._optimizer.state
         for name, parameter in named_parameters(self.component).items():
-            if name in moments:
-                self._optimizer.state[parameter] = {
-                    moment: moments[name][moment].to(
+            saved = moments.get(name)
+            own = state.get(parameter)
+            if own and (own["exp_avg"].device, own["exp_avg"].dtype) != (parameter.device, parameter.dtype):
+                del state[parameter]  # the network has moved since
+                own = None
+            if own:
+                for moment in MOMENTS:
+                    # Where nothing was saved Adam starts afresh, which is from zeros.
+                    own[moment].copy_(saved[moment] if saved else torch.zeros(()))
+            elif saved:
+                state[parameter] = {
+                    moment: saved[moment].to(
                         device=parameter.device, dtype=torch.float32 if moment == "step" else parameter.dtype, copy=True
                     )
                     for moment in MOMENTS

@@ -29,13 +29,27 @@ def engine_availability(facts: dict[str, Any]) -> list[Availability]:
         "threads": f"up to {cores} CPU threads" + ("; with one core nothing overlaps" if cores == 1 else ""),
         "fused": f"all components stacked, up to {cores} intra-op threads",
         "eager": f"up to {cores} intra-op threads",
+        "streams": "CUDA streams, or shares of a GPU's multiprocessors",
+        "graph": "branches of one CUDA graph, or shares of a GPU's multiprocessors",
     }
     missing = "" if facts["packages"]["torch"] != "not installed" else "torch is not installed"
-    return [
-        Availability(method=name, engine=engine, available=not missing, reason=missing, lanes=kinds[engine])
-        for name, method in METHODS.items()
-        for engine in method.engines
-    ]
+    missing_cuda = missing or _missing_cuda(facts)
+    rows = []
+    for name, method in METHODS.items():
+        for engine in method.engines:
+            reason = missing_cuda if engine in method.cuda_engines else missing
+            rows.append(
+                Availability(method=name, engine=engine, available=not reason, reason=reason, lanes=kinds[engine])
+            )
+    return rows
+
+
+def _missing_cuda(facts: dict[str, Any]) -> str:
+    """Return why no CUDA device can be used; empty if one can."""
+    version = facts["packages"]["torch"]
+    if version.endswith("+cpu"):
+        return f"needs a CUDA device, and torch {version} is built without CUDA"
+    return "" if facts["gpus"] else f"needs a CUDA device ({facts['gpu_reason']})"
 
 
 def share_availability(facts: dict[str, Any]) -> str:

@@ -252,7 +252,8 @@ def estimated_seconds(scenario: Scenario) -> float:
     3·10¹⁰ operations a second, forward, backward and the optimizer's pass over the weights.
     """
     layers = scenario.hidden_layers
-    launches = {"serial": 2.5e-4, "threads": 2.5e-4, "fused": 2e-5, "eager": 5e-5}[scenario.engine] * layers + 4e-4
+    launch = {"serial": 2.5e-4, "threads": 2.5e-4, "streams": 2.5e-4, "fused": 2e-5, "graph": 2e-5, "eager": 5e-5}
+    launches = launch[scenario.engine] * layers + 4e-4
     arithmetic = layers * (6 * scenario.batch_size + 30) * scenario.width**2 / 3e10
-    ticks = scenario.minibatches + (layers // 2 if scenario.engine == "fused" else 0)
+    ticks = scenario.minibatches + (layers // 2 if scenario.engine in ("fused", "graph") else 0)
     return 0.25 + ticks * (launches + arithmetic)

@@ -32,7 +32,7 @@ class Scenario:
     method: str
     """What is compared: "al" or "bp"."""
     engine: str
-    """What runs it: "serial", "threads" or "fused" for AL, "eager" for BP."""
+    """What runs it: "serial", "threads", "fused", "streams" or "graph" for AL, "eager" for BP."""
     hidden_layers: int
     """ℓ, the paper's depth; an AL network has ℓ/2 components, so AL takes even numbers only."""
     width: int
@@ -102,7 +102,7 @@ class Scenario:
         name = title if self.method == "bp" else f"{title} {self.engine}"
         if self.engine == "serial" or (self.engine == "fused" and self.lanes == 1):
             return name
-        lane = "lane" if self.engine == "threads" else "thread"
+        lane = "lane" if self.engine in ("threads", "streams", "graph") else "thread"
         return f"{name}, {self.lanes} {lane}{'' if self.lanes == 1 else 's'}"
 
     def describe(self) -> str:

@@ -24,12 +24,19 @@ class Method:
     """Its name in tables and figures."""
     engines: tuple[str, ...]
     """The engines that can run it, the default first."""
+    cuda_engines: tuple[str, ...] = ()
+    """Those of them that run on a CUDA device only."""
     module: str
     """The module that makes its trainer: a function ``make_trainer(options)``."""
 
 
 METHODS: dict[str, Method] = {
-    "al": Method(title="AL", engines=("serial", "threads", "fused"), module="albench.methods.al"),
+    "al": Method(
+        title="AL",
+        engines=("serial", "threads", "fused", "streams", "graph"),
+        cuda_engines=("streams", "graph"),
+        module="albench.methods.al",
+    ),
     "bp": Method(title="BP", engines=("eager",), module="albench.methods.bp"),
 }
 

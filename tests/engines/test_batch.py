@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from albench.engines import make_engine
-from albench.engines.batch import check_batch
+from albench.engines.batch import ALIGNMENT_BYTES, as_allocated, check_batch
 from albench.errors import UsageError
-from tests.engines.made_up import CLASSES, FEATURES, batches, largest_difference, network, trained
+from tests.engines.made_up import CLASSES, FEATURES, assert_bitwise_equal, batches, largest_difference, network, trained
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -102,3 +102,24 @@ def test_real_valued_targets_train(name):
     serial, _ = trained("serial", data, net=network(8, dtype=torch.float64))
     other, _ = trained(name, data, net=network(8, dtype=torch.float64))
     assert largest_difference(serial, other) <= (1e-10 if name == "fused" else 0.0)
+
+
+def test_what_lies_as_the_allocator_lays_it_is_taken_as_it_is():
+    numbers = torch.arange(1000.0)
+    start = -numbers.data_ptr() % ALIGNMENT_BYTES // 4
+    aligned = numbers[start : start + 240].view(20, 12)
+    assert as_allocated(aligned) is aligned
+    for other in (numbers[start + 1 : start + 241].view(20, 12), aligned[:, :5], aligned.t()):
+        found = as_allocated(other)
+        assert torch.equal(found, other)
+        assert found.untyped_storage().data_ptr() != numbers.untyped_storage().data_ptr()
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("name", ["streams", "graph"])
+def test_where_a_mini_batch_begins_does_not_matter_on_a_device(name):
+    """Rows of a resident data set begin anywhere; a recording has them copied to one place."""
+    x, y = (torch.cat(parts).cuda() for parts in zip(*batches(31), strict=True))
+    data = [(x[k * 7 + 1 : k * 7 + 8], y[k * 7 + 1 : k * 7 + 8]) for k in range(35)]
+    serial, _ = trained("serial", data, net=network(8).cuda())
+    assert_bitwise_equal(serial, trained(name, data, net=network(8).cuda())[0])

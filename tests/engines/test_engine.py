@@ -14,8 +14,8 @@ from albench.errors import UsageError
 from tests.engines.locally_supervised import LocalNetwork, StackableLocallySupervised
 from tests.engines.made_up import assert_bitwise_equal, batches, largest_difference, network, trained
 
-pytestmark = pytest.mark.timeout(120)
-ENGINES = ["serial", "threads", "fused"]
+pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("_cpu_twins")]
+ENGINES = ["serial", "threads", "fused", "streams", "graph"]
 
 
 def lane_threads():
@@ -154,8 +154,8 @@ def test_fit_reads_lazily(name):
 
         engine.fit(reader())
     assert len(ahead) == 80
-    # serial: none; fused: those in the pipeline; threads: those queued before each lane and in each.
-    assert max(ahead) <= {"serial": 0, "fused": 3, "threads": 3 * (4 + 1) + 1}[name]
+    # serial, streams: none; fused, graph: those in the pipeline; threads: those queued before each lane and in each.
+    assert max(ahead) <= {"serial": 0, "streams": 0, "fused": 3, "graph": 3, "threads": 3 * (4 + 1) + 1}[name]
 
 
 @pytest.mark.parametrize("name", ENGINES)

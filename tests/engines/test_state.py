@@ -11,8 +11,8 @@ from albench.errors import UsageError
 from tests.engines.locally_supervised import LocallySupervised, LocalNetwork
 from tests.engines.made_up import assert_bitwise_equal, batches, largest_difference, network, tensors, trained
 
-pytestmark = pytest.mark.timeout(120)
-ENGINES = ["serial", "threads", "fused"]
+pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("_cpu_twins")]
+ENGINES = ["serial", "threads", "fused", "streams", "graph"]
 
 
 def test_a_state_that_does_not_fit_changes_nothing():

@@ -3,13 +3,15 @@
 import pytest
 
 from albench.engines import shares
-from albench.harness.availability import share_availability
+from albench.harness.availability import engine_availability, share_availability
+from albench.harness.suites import SUITES, suite_scenarios
+from albench.methods import METHODS
 
 GPU = {"name": "a GPU", "memory_bytes": 2**34, "driver": "600.1"}
 
 
 def facts(*, gpus=(), gpu_reason="", torch="2.15.0"):
-    return {"packages": {"torch": torch}, "gpus": list(gpus), "gpu_reason": gpu_reason}
+    return {"usable_cores": 2, "packages": {"torch": torch}, "gpus": list(gpus), "gpu_reason": gpu_reason}
 
 
 def test_shares_of_a_machine_without_a_gpu(monkeypatch):
@@ -24,3 +26,32 @@ def test_shares_of_a_machine_without_a_gpu(monkeypatch):
 def test_shares_of_a_machine_with_a_gpu(monkeypatch, reason, said):
     monkeypatch.setattr(shares, "unavailable_reason", lambda: reason)
     assert share_availability(facts(gpus=[GPU])) == (said if reason is None else f"no: {said}")
+
+
+def reasons(**changes):
+    return {row.engine: row.reason for row in engine_availability(facts(**changes)) if row.method == "al"}
+
+
+def test_engines_of_cuda_lanes_need_a_device():
+    found = reasons(gpu_reason="NVML: no driver")
+    assert found["streams"] == found["graph"] == "needs a CUDA device (NVML: no driver)"
+    assert found["serial"] == found["threads"] == found["fused"] == ""
+
+
+def test_engines_of_cuda_lanes_need_a_torch_with_cuda():
+    assert reasons(torch="2.11.0+cpu", gpus=[GPU])["graph"].endswith("is built without CUDA")
+
+
+def test_with_a_device_all_can_run():
+    assert set(reasons(gpus=[GPU]).values()) == {""}
+
+
+def test_without_torch_nothing_runs():
+    assert set(reasons(torch="not installed").values()) == {"torch is not installed"}
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_no_suite_for_the_cpu_starts_an_engine_of_cuda_lanes(name):
+    cuda = {engine for method in METHODS.values() for engine in method.cuda_engines}
+    assert cuda
+    assert not cuda & {scenario.engine for scenario in suite_scenarios(name, lanes=2)}

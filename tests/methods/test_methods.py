@@ -34,7 +34,13 @@ def test_bp_is_the_plain_loop_to_the_last_bit():
 
 
 @pytest.mark.parametrize(
-    ("method", "engine"), [(name, engine) for name, method in METHODS.items() for engine in method.engines]
+    ("method", "engine"),
+    [
+        (name, engine)
+        for name, method in METHODS.items()
+        for engine in method.engines
+        if engine not in method.cuda_engines
+    ],
 )
 def test_every_method_on_every_engine_learns(method, engine):
     """The label is written into the input: whoever trains at all gets it right, and thread counts are put back."""
@@ -69,6 +75,12 @@ def test_accuracy_counts_in_parts():
 def test_bp_looks_at_its_input_as_al_does():
     with pytest.raises(UsageError, match="label 99"):
         make_trainer("bp", options()).train([(torch.zeros(2, FEATURES), torch.tensor([0, 99]))])
+
+
+@pytest.mark.parametrize("engine", METHODS["al"].cuda_engines)
+def test_engines_of_cuda_lanes_refuse_a_network_on_the_cpu(engine):
+    with pytest.raises(UsageError, match=f"engine '{engine}' runs on a CUDA device"):
+        make_trainer("al", options(engine=engine))
 
 
 def test_unknown_methods_are_refused_with_the_nearest_names():
