@@ -27,6 +27,7 @@ def engine_availability(facts: dict[str, Any]) -> list[Availability]:
     kinds = {
         "serial": "1 CPU thread",
         "threads": f"up to {cores} CPU threads" + ("; with one core nothing overlaps" if cores == 1 else ""),
+        "ranks": f"up to {cores} processes here; more, and on more hosts, through torchrun",
         "fused": f"all components stacked, up to {cores} intra-op threads",
         "eager": f"up to {cores} intra-op threads",
         "streams": "CUDA streams, or shares of a GPU's multiprocessors",

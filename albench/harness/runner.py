@@ -252,8 +252,9 @@ def estimated_seconds(scenario: Scenario) -> float:
     3·10¹⁰ operations a second, forward, backward and the optimizer's pass over the weights.
     """
     layers = scenario.hidden_layers
-    launch = {"serial": 2.5e-4, "threads": 2.5e-4, "streams": 2.5e-4, "fused": 2e-5, "graph": 2e-5, "eager": 5e-5}
-    launches = launch[scenario.engine] * layers + 4e-4
+    stacked, one_by_one = {"fused": 2e-5, "graph": 2e-5}, {"eager": 5e-5}
+    launches = (stacked | one_by_one).get(scenario.engine, 2.5e-4) * layers + 4e-4
     arithmetic = layers * (6 * scenario.batch_size + 30) * scenario.width**2 / 3e10
     ticks = scenario.minibatches + (layers // 2 if scenario.engine in ("fused", "graph") else 0)
-    return 0.25 + ticks * (launches + arithmetic)
+    start = 6.0 if scenario.engine == "ranks" else 0.25  # its processes come from a server of the case's own
+    return start + ticks * (launches + arithmetic)

@@ -16,7 +16,7 @@ from typing import Literal
 
 from albench.data import dataset_named
 from albench.errors import UsageError, unknown_name
-from albench.methods import method_named
+from albench.methods import lanes_run_components, method_named
 
 Purpose = Literal["time", "accuracy"]
 """What a scenario is run for: a point of a time fit, or a network trained to the end."""
@@ -102,7 +102,7 @@ class Scenario:
         name = title if self.method == "bp" else f"{title} {self.engine}"
         if self.engine == "serial" or (self.engine == "fused" and self.lanes == 1):
             return name
-        lane = "lane" if self.engine in ("threads", "streams", "graph") else "thread"
+        lane = "lane" if lanes_run_components(self.method, self.engine) else "thread"
         return f"{name}, {self.lanes} {lane}{'' if self.lanes == 1 else 's'}"
 
     def describe(self) -> str:

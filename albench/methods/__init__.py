@@ -26,6 +26,8 @@ class Method:
     """The engines that can run it, the default first."""
     cuda_engines: tuple[str, ...] = ()
     """Those of them that run on a CUDA device only."""
+    lane_engines: tuple[str, ...] = ()
+    """Those of them whose lanes each run components of their own: time is flat in depth until the lanes are full."""
     module: str
     """The module that makes its trainer: a function ``make_trainer(options)``."""
 
@@ -33,8 +35,9 @@ class Method:
 METHODS: dict[str, Method] = {
     "al": Method(
         title="AL",
-        engines=("serial", "threads", "fused", "streams", "graph"),
+        engines=("serial", "threads", "ranks", "fused", "streams", "graph"),
         cuda_engines=("streams", "graph"),
+        lane_engines=("threads", "ranks", "streams", "graph"),
         module="albench.methods.al",
     ),
     "bp": Method(title="BP", engines=("eager",), module="albench.methods.bp"),
@@ -46,6 +49,11 @@ def method_named(name: str) -> Method:
     if name not in METHODS:
         raise unknown_name("method", name, METHODS)
     return METHODS[name]
+
+
+def lanes_run_components(method: str, engine: str) -> bool:
+    """Whether the lanes of this engine each run components of their own, rather than sharing every operator."""
+    return engine in method_named(method).lane_engines
 
 
 def make_trainer(method: str, options: TrainerOptions) -> Trainer:

@@ -308,16 +308,16 @@ def _bars(axes: Axes, x: Sequence[float], values: Sequence[Interval], style: Loo
 
 def _fit(series: Series, instances: np.ndarray, depths: np.ndarray) -> np.ndarray:
     """Return the fitted seconds; where a fit is not above zero there is nothing to draw on a logarithmic axis."""
-    lanes = np.full(len(depths), series.lanes) if series.engine == "threads" and series.lanes else None
+    lanes = np.full(len(depths), series.lanes) if series.has_lanes else None
     seconds = np.asarray(series.verdict.predict(instances, depths, lanes), dtype=float)
     return np.where(seconds > 0, seconds, np.nan)
 
 
 def _knees(axes: Axes, regime: Regime) -> list[str]:
-    """Mark where the lanes of the threads engine are full; return what was marked, in words."""
+    """Mark where the lanes are full; return what was marked, in words."""
     knees = {}
     for series in regime.series:
-        if series.engine == "threads" and series.lanes and regime.depths[0] <= 2 * series.lanes <= regime.depths[-1]:
+        if series.has_lanes and series.lanes and regime.depths[0] <= 2 * series.lanes <= regime.depths[-1]:
             knees[2 * series.lanes] = f"the {series.lanes} lanes of {series.name} are"
     for depth in knees:
         axes.axvline(depth, color=MUTED, linewidth=1.1, linestyle=":", zorder=0.5)

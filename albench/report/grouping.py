@@ -17,7 +17,7 @@ from albench.analysis.complexity import judge
 from albench.analysis.projection import pipeline_seconds
 from albench.analysis.statistics import Interval, median_interval
 from albench.harness.records import Record
-from albench.methods import METHODS
+from albench.methods import METHODS, lanes_run_components
 from albench.report.regimes import Comparison, Point, ProjectionCheck, Regime, Series, Work
 
 LAUNCH_BOUND_SHARE = 0.25
@@ -142,7 +142,8 @@ def _series(name: str, records: Sequence[Record]) -> Series:
     """Return the measured series of records of one name."""
     seconds = [record.seconds or 0.0 for record in records]
     scenario = records[0].scenario
-    lanes = [record.lanes for record in records] if scenario.engine == "threads" else None
+    laned = lanes_run_components(scenario.method, scenario.engine)
+    lanes = [record.lanes for record in records] if laned else None
     return Series(
         name=name,
         method=scenario.method,
@@ -189,7 +190,7 @@ def _checks(source: Sequence[Record], series: Sequence[Series]) -> list[Projecti
             tasks[record.scenario.hidden_layers, record.scenario.minibatches].append(record.task_seconds)
     checks = []
     for one in series:
-        if one.method != "al" or one.engine not in ("serial", "threads"):
+        if one.method != "al" or not (one.engine == "serial" or one.has_lanes):
             continue
         for point in one.points:
             rounds = tasks.get((point.hidden_layers, point.minibatches), [])

@@ -173,17 +173,12 @@ def _staircase() -> dict[str, Any]:
 def _lane_sentences(findings: Findings) -> list[str]:
     """Say where this report's own lanes were full."""
     lanes = sorted(
-        {
-            series.lanes
-            for regime in findings.regimes
-            for series in regime.series
-            if series.engine == "threads" and series.lanes
-        }
+        {series.lanes for regime in findings.regimes for series in regime.series if series.has_lanes and series.lanes}
     )
     if not lanes:
         return []
     ends = listed(f"ℓ = {2 * count} with {counted(count, 'lane')}" for count in lanes)
-    return [f"The threads engine of this report is full at {ends}; the figures mark it with a dotted line."]
+    return [f"AL on lanes of its own is full at {ends}; the figures mark it with a dotted line."]
 
 
 def _verdict_words() -> list[tuple[str, str]]:

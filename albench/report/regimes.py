@@ -16,6 +16,7 @@ from functools import cached_property
 from albench.analysis.complexity import Verdict, product_ratio
 from albench.analysis.statistics import Interval
 from albench.harness.scenario import Scenario
+from albench.methods import lanes_run_components
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +83,11 @@ class Series:
     points: tuple[Point, ...]
     verdict: Verdict
     projected: bool = False
+
+    @property
+    def has_lanes(self) -> bool:
+        """Whether each lane runs components of its own, so that time is flat in depth until the lanes are full."""
+        return lanes_run_components(self.method, self.engine)
 
     @property
     def depths(self) -> list[int]:

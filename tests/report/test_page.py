@@ -131,7 +131,7 @@ def test_words_and_numbers_are_those_of_the_findings(outline: Outline, findings:
 def test_it_explains_itself(outline: Outline) -> None:
     for words in (
         "With K lanes, time is flat until ℓ/2 = K and grows after",
-        "The threads engine of this report is full at ℓ = 4 with 2 lanes",
+        "AL on lanes of its own is full at ℓ = 4 with 2 lanes",
         "calculated, not measured",
         "AL learns badly",
         "3 components on 3 lanes train on 5 mini-batches in 7 ticks; one after the other it would be 15",
