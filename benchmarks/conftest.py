@@ -12,8 +12,16 @@ from __future__ import annotations
 
 import datetime
 import functools
+import os
 
 import pytest
+
+from albench.process import CHILD_VARIABLES
+
+# Before torch is loaded, which reads them once: the same as in every isolated case.
+for name, value in CHILD_VARIABLES.items():
+    os.environ.setdefault(name, value)
+
 import torch
 
 from albench.data import load_dataset
@@ -22,6 +30,7 @@ from albench.harness.case import held_out_accuracy, trainer_options, warm_up
 from albench.harness.records import Record
 from albench.harness.scenario import Scenario
 from albench.methods import make_trainer
+from benchmarks import contest as contests
 
 ROUNDS = 3
 RECORDS = pytest.StashKey[list]()
@@ -36,6 +45,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.stash[RECORDS] = []
+    config.stash[contests.RATIOS] = []
 
 
 def smoke_sized(scenarios: list[Scenario]) -> list[Scenario]:
@@ -117,8 +127,17 @@ def train_and_record(benchmark, request):
     return run
 
 
+@pytest.fixture
+def contest(benchmark, request):
+    """Return the `Contest` of this benchmark."""
+    rounds = 1 if request.config.getoption("--smoke") else contests.ROUNDS
+    return contests.Contest(benchmark=benchmark, rounds=rounds, ratios=request.config.stash[contests.RATIOS])
+
+
 def pytest_terminal_summary(terminalreporter, config):
     """Print the verdicts, so that a run answers the question it was started for."""
+    if config.stash[contests.RATIOS]:
+        contests.print_ratios(terminalreporter, config.stash[contests.RATIOS])
     records = [record for record in config.stash[RECORDS] if record.seconds]
     if not records or config.getoption("--smoke"):
         return

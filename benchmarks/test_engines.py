@@ -1,0 +1,181 @@
+"""What each engine is worth: in turns with the engine, or the BP, that it has to beat.
+
+Where arithmetic rules (width 1024, batch 256) lanes are the question; where launches rule (width 32, batch 16)
+stacking is. BP is the twin network of the same depth and width; its best of eager and compiled is the baseline.
+"""
+
+from __future__ import annotations
+
+import functools
+import shutil
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from albench.engines import make_engine
+from albench.engines.engine import intra_op_threads
+from albench.networks import associated_mlp, mlp
+from benchmarks.contest import Contender
+
+FEATURES, CLASSES = 64, 10
+LEARNING_RATE = 1e-3
+
+WIDE = {"hidden_layers": 8, "width": 1024, "batch_size": 256, "minibatches": 24}
+NARROW = {"hidden_layers": 64, "width": 32, "batch_size": 16, "minibatches": 512}
+SMOKE = {"hidden_layers": 4, "width": 16, "batch_size": 8, "minibatches": 8}
+WIDTHS = (32, 64, 128, 256, 512)
+
+
+@functools.cache
+def batches(batch_size: int, minibatches: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return random mini-batches: time does not depend on what is in them."""
+    generator = torch.Generator().manual_seed(0)
+    return [
+        (
+            torch.randn(batch_size, FEATURES, generator=generator),
+            torch.randint(CLASSES, (batch_size,), generator=generator),
+        )
+        for _ in range(minibatches)
+    ]
+
+
+@pytest.fixture
+def al(request):
+    """Return a function that makes a contender of an AL engine, closed after the test."""
+
+    def make(engine: str, sizes: dict[str, int], **options) -> Contender:
+        net = associated_mlp(
+            in_features=FEATURES,
+            width=sizes["width"],
+            hidden_layers=sizes["hidden_layers"],
+            classes=CLASSES,
+            seed=0,
+        )
+        made = make_engine(engine, net, learning_rate=LEARNING_RATE, **options)
+        request.addfinalizer(made.close)
+        data = batches(sizes["batch_size"], sizes["minibatches"])
+        lanes = f", {made.lanes} lanes" if made.lanes > 1 else ""
+        rows = ", all target rows" if options.get("distinct_targets") is False else ""
+        name = f"AL {engine}{lanes}{rows}, ℓ = {sizes['hidden_layers']}"
+        return Contender(name=name, run=lambda: made.fit(data), minibatches=len(data))
+
+    return make
+
+
+def bp(sizes: dict[str, int], *, threads: int = 1, compiled: bool = False) -> Contender:
+    """Return BP on the twin network: cross-entropy, backward pass, fused Adam."""
+    net = mlp(in_features=FEATURES, width=sizes["width"], hidden_layers=sizes["hidden_layers"], classes=CLASSES, seed=0)
+    optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE, fused=True)
+
+    def loss_of(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(net(x), y)
+
+    loss = torch.compile(loss_of) if compiled else loss_of
+    data = batches(sizes["batch_size"], sizes["minibatches"])
+
+    def run() -> None:
+        with intra_op_threads(threads):
+            for x, y in data:
+                optimizer.zero_grad(set_to_none=True)
+                loss(x, y).backward()
+                optimizer.step()
+
+    kind = "compiled" if compiled else "eager"
+    on = f", {threads} threads" if threads > 1 else ""
+    return Contender(name=f"BP {kind}{on}, ℓ = {sizes['hidden_layers']}", run=run, minibatches=len(data))
+
+
+@pytest.fixture
+def sizes(request):
+    """Return a function that shrinks sizes for a smoke run."""
+    return lambda wanted, **changes: {**(SMOKE if request.config.getoption("--smoke") else wanted), **changes}
+
+
+def compiled_bp(sizes: dict[str, int], request: pytest.FixtureRequest) -> list[Contender]:
+    """Return compiled BP, or nothing where there is no compiler, and in a smoke run, which it would take minutes."""
+    if shutil.which("g++") is None or request.config.getoption("--smoke"):
+        return []
+    return [bp(sizes, compiled=True)]
+
+
+@pytest.mark.parametrize(("engine", "target"), [("threads", "≥ 1.7"), ("ranks", "≥ 1.5")], ids=["threads", "ranks"])
+def test_lanes_against_serial(al, contest, sizes, engine, target):
+    wide = sizes(WIDE)
+    contest("two lanes overlap", al(engine, wide, lanes=2), [(al("serial", wide), target)])
+
+
+def test_distinct_targets_against_bp_on_one_thread(al, contest, sizes):
+    wide = sizes(WIDE)
+    contest(
+        "AL's step costs no more than BP's",
+        al("serial", wide),
+        [(bp(wide), "≥ 0.91"), (al("serial", wide, distinct_targets=False), "")],
+    )
+
+
+def test_lanes_against_intra_op_threads(al, contest, sizes):
+    """The same two cores used the other way."""
+    wide = sizes(WIDE)
+    contest("two lanes beat BP on two threads", al("threads", wide, lanes=2), [(bp(wide, threads=2), "> 1")])
+
+
+def test_depth_costs_fused_little(al, contest, sizes):
+    """T(64)/T(2) is one over the ratio against its own shallow network."""
+    deep, shallow = sizes(NARROW), sizes(NARROW, hidden_layers=2)
+    contest(
+        "T(ℓ = 2) / T(ℓ = 64), stacked",
+        al("fused", deep, lanes=1),
+        [(al("fused", shallow, lanes=1), "≥ 0.40")],
+    )
+
+
+def test_depth_costs_bp_much(contest, sizes):
+    deep, shallow = sizes(NARROW), sizes(NARROW, hidden_layers=2)
+    contest("T(ℓ = 2) / T(ℓ = 64), BP", bp(deep), [(bp(shallow), "")])
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_fused_against_the_best_bp_at_depth_64(al, contest, sizes, request, width):
+    """Up to which width does stacking beat the best BP?"""
+    deep = sizes(NARROW, width=width, minibatches=512 if width <= 64 else 64)
+    rivals = [bp(deep), *compiled_bp(deep, request), al("serial", deep)]
+    targets = ["≥ 4" if width == 32 else ""] * (len(rivals) - 1)
+    contest(f"stacked, width {width}", al("fused", deep, lanes=1), list(zip(rivals, [*targets, ""], strict=True)))
+
+
+@pytest.mark.parametrize(("engine", "lanes"), [("serial", 1), ("threads", 2), ("ranks", 2)])
+def test_engine_overhead(benchmark, sizes, engine, lanes):
+    """What of a step is no component's own update: reading, checking, handing on, waiting for the lane before.
+
+    Taken from the spans of the tasks, on the lane that is busiest: from its first task's start to its last task's end,
+    less its tasks.
+    """
+    wide = sizes(WIDE)
+    net = associated_mlp(
+        in_features=FEATURES, width=wide["width"], hidden_layers=wide["hidden_layers"], classes=CLASSES, seed=0
+    )
+    data = batches(wide["batch_size"], wide["minibatches"])
+    shares = []
+    with make_engine(engine, net, learning_rate=LEARNING_RATE, lanes=lanes, trace=True) as made:
+        made.fit(data[:2])
+        seen = made.minibatches_seen
+
+        def run() -> None:
+            nonlocal seen
+            made.fit(data)
+            spans = [span for span in made.spans if span.minibatch >= seen]
+            seen = made.minibatches_seen
+            shares.append(min(idle_share([s for s in spans if s.lane == lane]) for lane in range(made.lanes)))
+
+        benchmark.pedantic(run, rounds=1 if len(data) < 10 else 5, iterations=1)
+    benchmark.group = "engine overhead"
+    benchmark.extra_info["overhead"] = {"engine": engine, "lanes": lanes, "share_of_step": sorted(shares)}
+    print(f"\n{engine}: {', '.join(f'{100 * share:.2f} %' for share in sorted(shares))} of a step is not a task's")
+
+
+def idle_share(spans) -> float:
+    """Return the share of a lane's time, first start to last end, in which none of its tasks ran."""
+    spans = sorted(spans, key=lambda span: span.start_seconds)
+    whole = spans[-1].end_seconds - spans[0].start_seconds
+    return 1 - sum(span.end_seconds - span.start_seconds for span in spans) / whole
