@@ -41,7 +41,7 @@ def make_engine(
     lanes: int | None = None,
     lane_kind: Literal["stream", "sm-share"] = "stream",
     trace: bool = False,
-    link: Literal["auto", "ring", "gloo"] = "auto",
+    link: Literal["auto", "ring", "gloo", "nccl"] = "auto",
     rank_timeout_seconds: float = 30.0,
 ) -> Engine:
     """Return the engine called `name` for `network`, ready to ``fit``.

@@ -151,6 +151,8 @@ def _serve(orders: connection.Connection, papers: Papers) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     watch_parent()
     torch.set_num_threads(1)
+    if papers.device.startswith("cuda"):
+        torch.cuda.set_device(papers.device)
     store = TCPStore(HOST, papers.port, is_master=False, timeout=timedelta(seconds=STORE_SECONDS))
     job = Job(store, rank=papers.rank, size=papers.size, timeout_seconds=papers.options.rank_timeout_seconds)
     # The job ends for all ranks with the reason, which the parent raises: nothing more to say here.

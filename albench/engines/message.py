@@ -73,14 +73,31 @@ def _form(target: Target) -> Any:
 def parts(message: Message) -> list[Tensor]:
     """Return a message as bytes: uint8 tensors ``[bytes]`` to be written one after the other."""
     layout, tensors = describe(message)
+    return [head(message, layout), *map(as_bytes, tensors)]
+
+
+def head(message: Message, layout: Layout) -> Tensor:
+    """Return what comes before the tensors of a message, uint8 ``[bytes]``."""
     encoded = encode_layout(layout)
-    head = PREFIX.pack(message.minibatch, message.rate, len(encoded)) + encoded
-    return [_from_bytes(head), *map(as_bytes, tensors)]
+    return _from_bytes(PREFIX.pack(message.minibatch, message.rate, len(encoded)) + encoded)
+
+
+def read_head(head: Tensor) -> tuple[int, float, Layout]:
+    """Return mini-batch, rate and layout from what `head` returned."""
+    data = head.numpy().tobytes()
+    minibatch, rate, layout_bytes = PREFIX.unpack_from(data)
+    return minibatch, rate, decode_layout(data[PREFIX.size : PREFIX.size + layout_bytes])
 
 
 def end_parts(minibatches_seen: int) -> list[Tensor]:
     """Return the message that ends one call of ``fit``."""
     return [_from_bytes(PREFIX.pack(END, float(minibatches_seen), 0))]
+
+
+def finished(body: Tensor) -> int | None:
+    """Return the mini-batches seen if bytes are the message that ends a call of ``fit``, else None."""
+    minibatch, seen, _ = PREFIX.unpack(body[: PREFIX.size].numpy().tobytes())
+    return int(seen) if minibatch == END else None
 
 
 def read(fill: Callable[[Tensor], object], device: torch.device) -> Message | int:

@@ -32,8 +32,9 @@ class EngineOptions:
     trace: bool = False
     """Whether to record a `Span` for every task."""
 
-    link: Literal["auto", "ring", "gloo"] = "auto"
-    """Between processes: memory that both see ("ring") or the network ("gloo"); "auto": a ring on one host."""
+    link: Literal["auto", "ring", "gloo", "nccl"] = "auto"
+    """Between processes: memory that both see ("ring"), the network ("gloo"), or from GPU to GPU ("nccl"); "auto": the
+    last where every process has a GPU of its own, else a ring on one host."""
     rank_timeout_seconds: float = 30.0
     """A process of a job that shows no life for so long is taken for dead, and the job ends."""
 
@@ -50,8 +51,8 @@ class EngineOptions:
         if self.lane_kind not in ("stream", "sm-share"):
             raise UsageError(f'lane_kind is {self.lane_kind!r}: give "stream" or "sm-share"')
 
-        if self.link not in ("auto", "ring", "gloo"):
-            raise UsageError(f'link is {self.link!r}: give "auto", "ring" or "gloo"')
+        if self.link not in ("auto", "ring", "gloo", "nccl"):
+            raise UsageError(f'link is {self.link!r}: give "auto", "ring", "gloo" or "nccl"')
         seconds = self.rank_timeout_seconds
         if not (isinstance(seconds, Real) and math.isfinite(seconds) and seconds >= 1):
             raise UsageError(f"rank_timeout_seconds is {seconds!r}: give a finite number of at least 1")

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from albench.engines.direct import DirectReader, DirectWriter, device_identity, distinct_devices, nccl_group
 from albench.engines.engine import Input
 from albench.engines.errors import PeerGoneError
 from albench.engines.exchange import Exchange, component_tensors, gloo_group, share_components
@@ -67,10 +68,12 @@ class Rank:
         self.losses: list[dict[str, float]] = [{} for _ in components]
         """Of every component, on every rank, after a run."""
         self.spans: list[Span] = []
-        self._writer: RingWriter | WireWriter | None = None
-        self._reader: RingReader | WireReader | None = None
+        self._device = next(iter(components[0].parameters())).device
+        self._writer: RingWriter | WireWriter | DirectWriter | None = None
+        self._reader: RingReader | WireReader | DirectReader | None = None
         self._listener: RingListener | None = None
         self._wires: Any = None
+        self._nccl: Any = None
         self._fingerprint: Any = None
         self._runs = 0
         job.start()
@@ -89,6 +92,7 @@ class Rank:
         about = {
             "host": _host_identity(),
             "ring": self._listener.address if self._listener else "",
+            "device": device_identity(self._device),
             "network": [[list(t.shape) for t in component_tensors([c])[0]] for c in self._components],
             "options": [self._options.weight_decay, self._options.trace, self._options.link],
         }
@@ -100,20 +104,26 @@ class Rank:
                     f"the {what} of rank {job.rank} is not that of rank 0: make the same engine on every rank"
                 )
         near = [others[r]["host"] == others[r + 1]["host"] and bool(others[r + 1]["ring"]) for r in range(job.size - 1)]
+        apart = distinct_devices([other["device"] for other in others])
         if self._options.link == "ring" and not all(near):
             raise UsageError(
                 f"ranks {near.index(False)} and {near.index(False) + 1} share no memory: give link='auto' or 'gloo'"
             )
-        self._rings = [n and self._options.link != "gloo" for n in near]
+        if self._options.link == "nccl" and not apart:
+            raise UsageError("link is 'nccl' and not every rank has a GPU of its own: give link='auto'")
+        self._direct = apart and self._options.link in ("auto", "nccl") and job.size > 1
+        self._rings = [n and self._options.link != "gloo" and not self._direct for n in near]
         self._addresses = [other["ring"] for other in others]
         self.exchange = Exchange(job, local=local)
         if not all(self._rings):
             self._wires = gloo_group(job, "wires", local=local)
+        if self._direct:
+            self._nccl = nccl_group(job)
 
     @property
     def links(self) -> list[str]:
-        """How each rank hands on to the next: "ring" or "gloo"."""
-        return ["ring" if ring else "gloo" for ring in self._rings]
+        """How each rank hands on to the next: "ring", "gloo" or "nccl"."""
+        return ["nccl" if self._direct else "ring" if ring else "gloo" for ring in self._rings]
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
@@ -190,12 +200,12 @@ class Rank:
                 yield Message(minibatch, self._options.rate_at(minibatch), features, target)
             return
         if self._reader is None:
-            device = next(iter(self._components[0].parameters())).device
             if self._rings[self.job.rank - 1]:
                 assert self._listener is not None
-                self._reader = self._listener.accept(device=device, check=self.job.check)
+                self._reader = self._listener.accept(device=self._device, check=self.job.check)
             else:
-                self._reader = WireReader(self._wires, self.job.rank - 1, device)
+                wire = WireReader(self._wires, self.job.rank - 1, self._device)
+                self._reader = DirectReader(wire, self._nccl, self.job.rank - 1, self._device) if self._direct else wire
                 self.job.on_failure.append(self._reader.abort)
                 self.job.check()  # it may have failed before it could wake this reader
         messages = iter(self._reader)
@@ -206,7 +216,7 @@ class Rank:
                 return
             yield message
 
-    def _writer_for(self, message: Message) -> RingWriter | WireWriter:
+    def _writer_for(self, message: Message) -> RingWriter | WireWriter | DirectWriter:
         """Return the link to the next rank; a ring's slots are as large as its first message."""
         if self._writer is None:
             onward = self.job.rank + 1
@@ -215,7 +225,8 @@ class Rank:
                     self._addresses[onward], slot_bytes=sum(map(len, parts(message))), check=self.job.check
                 )
             else:
-                self._writer = WireWriter(self._wires, onward)
+                wire = WireWriter(self._wires, onward)
+                self._writer = DirectWriter(wire, self._nccl, onward) if self._direct else wire
                 self.job.on_failure.append(self._writer.abort)
                 self.job.check()
         return self._writer
@@ -274,7 +285,7 @@ class Rank:
                 with contextlib.suppress(OSError):
                     link.close()
         self._writer = self._reader = self._listener = None
-        self._wires = None
+        self._wires = self._nccl = None
         if hasattr(self, "exchange"):
             del self.exchange
         self.job.close()

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from albench.engines.channel import Aborted, Channel
 from albench.engines.errors import PeerGoneError
-from albench.engines.message import Message, end_parts, parts, read
+from albench.engines.message import Message, end_parts, finished, parts, read
 
 BUFFERS = 2
 """Messages between a lane and the network."""
@@ -48,13 +48,14 @@ class WireWriter:
 
     def put(self, message: Message) -> None:
         """Hand on a message, waiting while the network is behind. Raises `PeerGoneError`."""
-        self._write(torch.cat(parts(message)))
+        self.put_bytes(torch.cat(parts(message)))
 
     def finish(self, minibatches_seen: int) -> None:
         """Say that nothing more comes in this call of ``fit``."""
-        self._write(torch.cat(end_parts(minibatches_seen)))
+        self.put_bytes(torch.cat(end_parts(minibatches_seen)))
 
-    def _write(self, body: Tensor) -> None:
+    def put_bytes(self, body: Tensor) -> None:
+        """Hand on uint8 ``[bytes]`` that begin as a message does. Raises `PeerGoneError`."""
         try:
             self._channel.put(body)
         except Aborted:
@@ -103,6 +104,13 @@ class WireReader:
 
     def __iter__(self) -> Iterator[Message]:
         """Yield messages until the writer finishes. Raises `PeerGoneError`."""
+        for body in self.bodies():
+            message = read(_Pourer(body), self._device)
+            assert isinstance(message, Message)
+            yield message
+
+    def bodies(self) -> Iterator[Tensor]:
+        """Yield what the writer put, uint8 ``[bytes]``, until it finishes. Raises `PeerGoneError`."""
         while True:
             try:
                 body = next(self._bodies, None)
@@ -110,11 +118,10 @@ class WireReader:
                 body = None
             if body is None:
                 raise PeerGoneError(self._error)
-            message = read(_Pourer(body), self._device)
-            if isinstance(message, int):
-                self.minibatches_seen = message
+            if (seen := finished(body)) is not None:
+                self.minibatches_seen = seen
                 return
-            yield message
+            yield body
 
     def abort(self) -> None:
         """Wake whoever waits here."""
