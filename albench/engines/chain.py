@@ -4,11 +4,14 @@ Autograd records every operator and walks the record backwards. Where operators 
 components, that costs two to three times what the operators themselves do. A chain of linear layers and activations
 needs no record: the derivative of each layer follows from its input or its output,
 
-    z = x·Wᵀ + b      ∂W = ∂zᵀ·x     ∂b = Σ_B ∂z     ∂x = ∂z·W
+    z = x·W + b       ∂W = xᵀ·∂z     ∂b = Σ_B ∂z     ∂x = ∂z·Wᵀ
     y = φ(z)          ∂z = ∂y·φ'(z), and for these activations φ'(z) is a function of y
 
 so the reverse pass is those products and nothing else. Shapes: K components, B rows; x ``[K, B, in]``,
-W ``[K, out, in]``, b ``[K, 1, out]``.
+W ``[K, in, out]``, b ``[K, 1, out]``. W lies the other way round than in ``nn.Linear``: a product of small matrices
+with a transposed one takes twice as long on a CPU, and a chain's first layer, which needs no ∂x, never has to.
+
+Batched products win over ``torch.vmap`` of one component's step: VMAP_FIGURES
 """
 
 from __future__ import annotations
@@ -25,19 +28,32 @@ Derivative = Callable[[Tensor, Tensor], Tensor]
 """(∂y, y) → ∂z"""
 
 
-class StackedLinear(nn.Module):
-    """K linear layers at once: x ``[K, B, in]`` to ``[K, B, out]``."""
+class Bound:
+    """What a stacked linear layer works with: bound before each call, taken back after it."""
 
-    weight: Tensor
-    """``[K, out, in]``, bound by the stack before each call."""
-    bias: Tensor
+    weight: Tensor | None = None
+    """``[K, in, out]``."""
+    bias: Tensor | None = None
     """``[K, 1, out]``."""
     gradients: tuple[Tensor, Tensor] | None = None
     """∂W and ∂b of the last reverse pass."""
 
+    def clear(self) -> None:
+        """Let go of all: a compiled tick would have to hand back what is left here."""
+        self.weight = self.bias = self.gradients = None
+
+
+class StackedLinear(nn.Module):
+    """K linear layers at once: x ``[K, B, in]`` to ``[K, B, out]``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Not attributes of the module itself: setting one of those costs as much as a small matrix product.
+        self.bound = Bound()
+
     def forward(self, x: Tensor) -> Tensor:
-        """Return x·Wᵀ + b, each component with its own W and b."""
-        return torch.baddbmm(self.bias, x, self.weight.mT)
+        """Return x·W + b, each component with its own W and b."""
+        return torch.bmm(x, cast("Tensor", self.bound.weight)).add_(cast("Tensor", self.bound.bias))
 
 
 def _derivative(layer: nn.Module) -> Derivative | None:
@@ -93,9 +109,10 @@ class Chain(nn.Module):
             if derivative is not None:
                 gradient = derivative(gradient, kept[position + 1])
             elif isinstance(layer, StackedLinear):
-                layer.gradients = torch.bmm(gradient.mT, kept[position]), gradient.sum(1, keepdim=True)
+                bound = layer.bound
+                bound.gradients = torch.bmm(kept[position].mT, gradient), gradient.sum(1, keepdim=True)
                 if position or input_gradient:
-                    gradient = torch.bmm(gradient, layer.weight)
+                    gradient = torch.bmm(gradient, cast("Tensor", bound.weight).mT)
             else:
                 gradient = gradient.reshape(kept[position].shape)
         return gradient
