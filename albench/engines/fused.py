@@ -126,6 +126,8 @@ class FusedEngine(Engine):
         """The prepared tick in use."""
         self._prepared: dict[Layout, Tick] = {}
         self._layout_counts: dict[Layout, int] = {}
+        self.recordings = 0
+        """Bodies of ticks that were captured or compiled."""
         device = next(iter(self.components[0].parameters())).device
         self._pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
         self._prepare_after = self._choose_prepare_after(device)
@@ -209,6 +211,7 @@ class FusedEngine(Engine):
             # "auto" compiles where there is nothing to capture.
             compiled = self.options.compile is True or (self.options.compile == "auto" and not capturing)
             tick = Tick(self._stacks, item, compiled=compiled, pool=self._pool)
+            self.recordings += tick.recordings
             self.notes += [note for note in tick.notes if note not in self.notes]
             if not (capturing or tick.compiled):
                 self._prepare_after = None  # neither captured nor compiled, it would be the slower way

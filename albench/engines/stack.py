@@ -182,7 +182,13 @@ class Stack:
         return [views[name] for name in self._names]
 
     def gather(self) -> None:
-        """Copy the components' weights into the stack."""
+        """Copy the components' weights into the stack; `UsageError` if the network is not where it was."""
+        like = next(iter(named_parameters(self.components[0]).values()))
+        if (like.device, like.dtype) != (self._weights.device, self._weights.dtype):
+            raise UsageError(
+                f"the network is {like.dtype} on {like.device} and was {self._weights.dtype} on "
+                f"{self._weights.device}: move a network before its engine is made"
+            )
         for slot, component in enumerate(self.components):
             views = self._of_component(self._weights, slot)
             for name, parameter in named_parameters(component).items():

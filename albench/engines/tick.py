@@ -62,6 +62,8 @@ class Tick:
         """Slots of all stacks: components."""
         self.active_slots = 0
         """Bit i is set while component i has a mini-batch; the host's own copy, so that it need not ask the device."""
+        self.recordings = 0
+        """Bodies that were captured or compiled; where neither is to be had, made ready."""
         self.notes: list[str] = []
         """What a user should know, such as a compiler that is missing."""
         device, kind = first.features.device, first.features.dtype
@@ -158,6 +160,7 @@ class Tick:
         _shift(self._active, self._active[:1], self._active)
 
     def _prepare(self, body: Callable[[], None], device: torch.device, pool: Any) -> Callable[[], None]:
+        self.recordings += 1
         with torch.no_grad():
             if self.compiled:
                 body = self._compile(body)

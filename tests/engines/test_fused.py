@@ -1,6 +1,9 @@
 """The fused engine: stacked, so equal to the serial one up to rounding, at any depth and through every odd case."""
 
+import itertools
 import shutil
+import time
+import warnings
 
 import pytest
 import torch
@@ -8,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from albench.engines import make_engine
+from albench.engines.capture import WARM_UPS, record
+from albench.engines.engine import Input
 from albench.engines.fused import FusedEngine
 from albench.engines.tick import Tick
 from albench.errors import UsageError
@@ -18,11 +23,29 @@ pytestmark = pytest.mark.timeout(120)
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 
 
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
+
+
 @pytest.fixture(params=["launch by launch", "prepared"])
 def way(request, monkeypatch):
     """Both ways to run a tick; the prepared one as on a GPU, all of it but the recording."""
-    monkeypatch.setattr(FusedEngine, "prepare_uncompiled", request.param == "prepared")
+    if request.param == "prepared":
+        request.getfixturevalue("prepared")
     return request.param
+
+
+@pytest.fixture
+def prepared(monkeypatch):
+    """Prepare ticks on the CPU, running a body before its first replay as often as the recorder would."""
+
+    def warmed_up(body, *, device, **options):
+        if device.type == "cpu":
+            for _ in range(WARM_UPS + 1):
+                body()
+        return record(body, device=device, **options)
+
+    monkeypatch.setattr("albench.engines.tick.record", warmed_up)
+    monkeypatch.setattr(FusedEngine, "prepare_uncompiled", True)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
@@ -208,10 +231,9 @@ def test_any_run_equals_serials(prepared, sizes, components, cut, distinct):
     assert states[0]["minibatches"] == states[1]["minibatches"] == len(sizes)
 
 
-def test_a_ragged_mini_batch_travels_beside_the_prepared_tick(monkeypatch):
+def test_a_ragged_mini_batch_travels_beside_the_prepared_tick(prepared, monkeypatch):
     """Only it and the mini-batches before the tick was prepared are run launch by launch."""
-    monkeypatch.setattr(FusedEngine, "prepare_uncompiled", True)
-    alone, prepared = [], []
+    alone, ticks = [], []
     run_piece, run = FusedEngine._run_piece, Tick.run
 
     def noted_piece(self, piece):
@@ -219,7 +241,7 @@ def test_a_ragged_mini_batch_travels_beside_the_prepared_tick(monkeypatch):
         return run_piece(self, piece)
 
     def noted_run(self):
-        prepared.append(self.active_slots)
+        ticks.append(self.active_slots)
         run(self)
 
     monkeypatch.setattr(FusedEngine, "_run_piece", noted_piece)
@@ -229,14 +251,13 @@ def test_a_ragged_mini_batch_travels_beside_the_prepared_tick(monkeypatch):
         engine.fit(data)
         assert alone == [(0, 1)] * 4 + [(10, 1)] * 4
         # Mini-batches 1 to 9 fill the tick, which is full while 4 of them are under way, and drains behind the last.
-        assert prepared == [1, 3, 7, 15, 15, 15, 15, 15, 15, 14, 12, 8]
+        assert ticks == [1, 3, 7, 15, 15, 15, 15, 15, 15, 14, 12, 8]
         alone.clear()
         engine.fit(data)
         assert alone == [(21, 1)] * 4, "what was prepared serves the next fit"
 
 
-def test_a_shape_that_stays_is_prepared_in_its_turn(monkeypatch):
-    monkeypatch.setattr(FusedEngine, "prepare_uncompiled", True)
+def test_a_shape_that_stays_is_prepared_in_its_turn(prepared):
     data = [batches(1, batch_size=size, seed=size)[0] for size in [8] * 5 + [3] * 2]
     states = []
     for name in ("serial", "fused"):
@@ -245,7 +266,8 @@ def test_a_shape_that_stays_is_prepared_in_its_turn(monkeypatch):
                 engine.fit(data[:5])
                 engine.fit(data[5:])
             states.append(engine.state_dict())
-    assert len(engine._prepared) == 2
+            if name == "fused":
+                assert engine.recordings == 4, "a masked and a steady body for each of two shapes, once"
     assert largest_difference(*states) <= 1e-5
 
 
@@ -292,3 +314,81 @@ def test_compiled_is_equal_to_serial(dtype):
         assert largest_difference(serial, fused) <= TOLERANCE[dtype]
         for one, other in zip(losses, fused_losses, strict=True):
             assert other == pytest.approx(one, rel=1e-3 if dtype is torch.float32 else 1e-9)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+def test_prepared_is_equal_to_serial_where_it_runs(device, dtype, prepared):
+    """With all that a recording must not freeze: rates, ragged mini-batches, fits of any length, a loaded state."""
+    data = [(x.to(device), y.to(device)) for x, y in batches(200, ragged=3, dtype=dtype)]
+    states = []
+    for name in ("serial", "fused"):
+        options = {"learning_rate": lambda k: 1e-3 / (1 + k / 50), "weight_decay": 1e-3, "lanes": 1}
+        with make_engine(name, network(16, dtype=dtype).to(device), **options) as engine:
+            engine.fit(data[:60])
+            engine.fit(data[60:62])
+            state = engine.state_dict()
+            engine.fit(data[:30])
+            engine.load_state_dict(state)
+            engine.fit(data[62:])
+            states.append(engine.state_dict())
+    assert engine.recordings == 2
+    assert largest_difference(*states) <= TOLERANCE[dtype]
+
+
+@pytest.mark.cuda
+def test_the_host_never_waits_for_the_device():
+    """Not for a new rate, not for a ragged mini-batch, not to drain."""
+    data = [(x.cuda(), y.cuda()) for x, y in batches(30, ragged=3)]
+    with make_engine("fused", network(16).cuda(), learning_rate=lambda k: 1e-2 / (1 + k)) as engine:
+        engine.fit(data)
+        torch.cuda.synchronize()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch says that this mode is a prototype
+            torch.cuda.set_sync_debug_mode("error")
+        try:
+            engine.fit(data)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        assert engine.recordings == 2
+
+
+@pytest.mark.cuda
+def test_memory_stays_flat():
+    data = [(x.cuda(), y.cuda()) for x, y in batches(9, batch_size=64, ragged=30)]
+    with make_engine("fused", network(32, width=64).cuda()) as engine:
+        peaks = []
+        for mini_batches in (200, 2000):
+            engine.fit(itertools.islice(itertools.cycle(data), 200))  # everything that is made once is there
+            torch.cuda.reset_peak_memory_stats()
+            engine.fit(itertools.islice(itertools.cycle(data), mini_batches))
+            torch.cuda.synchronize()
+            peaks.append(torch.cuda.max_memory_allocated())
+    assert peaks[1] <= peaks[0]
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("hidden_layers", [4, 64])
+def test_host_work_does_not_grow_with_depth(hidden_layers, record_property):
+    """Counted, not timed: launches of the host in a steady tick. The time goes into the report of the tests."""
+    batch = [t.cuda() for t in batches(1, batch_size=64)[0]]
+    with make_engine("fused", network(hidden_layers, width=64).cuda()) as engine:
+        engine.fit([batch] * 100)
+        torch.cuda.synchronize()
+        tick, item = (
+            engine._tick,
+            Input(0, batch[0], engine.network.first_target(batch[1], dtype=batch[0].dtype, distinct_targets="auto")),
+        )
+        for _ in range(tick.count):
+            tick.enter(item, 1e-4)
+            tick.run()
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+            tick.enter(item, 1e-4)
+            tick.run()
+        start = time.perf_counter()
+        for _ in range(100):
+            tick.enter(item, 1e-4)
+            tick.run()
+        record_property("host_seconds_per_tick", (time.perf_counter() - start) / 100)
+        operators = sum(event.count for event in profile.key_averages() if event.key.startswith("aten::"))
+        assert operators <= 8, "the copies of one mini-batch"

@@ -143,3 +143,23 @@ def test_moments_before_the_first_update_are_none():
     stack = Stack(network(6).components[1:], EngineOptions())
     assert stack.moments(0) == {}
     assert stack.losses() == [{}, {}]
+
+
+def test_a_network_that_has_moved_is_refused():
+    net = network(8)
+    with make_engine("fused", net, lanes=1) as engine:
+        net.double()
+        with pytest.raises(
+            UsageError, match="torch.float64 on cpu and was torch.float32 on cpu: move a network before"
+        ):
+            engine.fit(batches(2, dtype=torch.float64))
+
+
+def test_a_state_in_which_parameters_differ_in_updates_is_refused():
+    """A row has one count: Adam's correction would be wrong for some of it."""
+    with make_engine("serial", network(6)) as engine:
+        engine.fit(batches(2))
+        state = engine.state_dict()
+    state["components"][2]["optimizer"]["f.0.weight"]["step"] += 1
+    with make_engine("fused", network(6)) as engine, pytest.raises(UsageError, match=r"after \[2.0, 3.0\] updates"):
+        engine.load_state_dict(state)
