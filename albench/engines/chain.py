@@ -31,31 +31,43 @@ Derivative = Callable[[Tensor, Tensor], Tensor]
 
 
 class Bound:
-    """What a stacked linear layer works with: bound before each call, taken back after it."""
+    """What the linear layers of a stack work with: bound before each call, taken back after it.
 
-    weight: Tensor | None = None
-    """``[K, in, out]``."""
-    bias: Tensor | None = None
-    """``[K, 1, out]``."""
-    gradients: tuple[Tensor, Tensor] | None = None
-    """∂W and ∂b of the last reverse pass."""
+    One object for all of them, and no attributes of modules: a compiled tick sets again, one by one, what it changed.
+    """
+
+    def __init__(self) -> None:
+        self.parameters: dict[str, Tensor] = {}
+        """Weights ``[K, in, out]`` and biases ``[K, 1, out]`` by name."""
+        self.gradients: dict[str, Tensor] = {}
+        """Those of the last reverse pass, likewise."""
+
+    def bind(self, parameters: dict[str, Tensor]) -> None:
+        """Let the layers compute with these."""
+        self.parameters = parameters
+        self.gradients = {}
 
     def clear(self) -> None:
         """Let go of all: a compiled tick would have to hand back what is left here."""
-        self.weight = self.bias = self.gradients = None
+        self.parameters = NOTHING
+        self.gradients = NOTHING
+
+
+NOTHING: dict[str, Tensor] = {}
 
 
 class StackedLinear(nn.Module):
     """K linear layers at once: x ``[K, B, in]`` to ``[K, B, out]``."""
 
-    def __init__(self) -> None:
+    def __init__(self, bound: Bound, name: str) -> None:
         super().__init__()
-        # Not attributes of the module itself: setting one of those costs as much as a small matrix product.
-        self.bound = Bound()
+        self.bound = bound
+        self.weight, self.bias = f"{name}.weight", f"{name}.bias"
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x·W + b, each component with its own W and b."""
-        return torch.bmm(x, cast("Tensor", self.bound.weight)).add_(cast("Tensor", self.bound.bias))
+        parameters = self.bound.parameters
+        return torch.bmm(x, parameters[self.weight]).add_(parameters[self.bias])
 
 
 def _derivative(layer: nn.Module) -> Derivative | None:
@@ -111,10 +123,11 @@ class Chain(nn.Module):
             if derivative is not None:
                 gradient = derivative(gradient, kept[position + 1])
             elif isinstance(layer, StackedLinear):
-                bound = layer.bound
-                bound.gradients = torch.bmm(kept[position].mT, gradient), gradient.sum(1, keepdim=True)
+                found = layer.bound.gradients
+                found[layer.weight] = torch.bmm(kept[position].mT, gradient)
+                found[layer.bias] = gradient.sum(1, keepdim=True)
                 if position or input_gradient:
-                    gradient = torch.bmm(gradient, cast("Tensor", bound.weight).mT)
+                    gradient = torch.bmm(gradient, layer.bound.parameters[layer.weight].mT)
             else:
                 gradient = gradient.reshape(kept[position].shape)
         return gradient

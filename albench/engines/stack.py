@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from albench.component import Component, Target, Update, refuse_graph
 from albench.engines.adam import keep_idle, update_rows, update_whole
-from albench.engines.chain import Chain, StackedLinear
+from albench.engines.chain import Bound, Chain, StackedLinear
 from albench.engines.options import EngineOptions
 from albench.engines.state import Moments, named_parameters
 from albench.errors import UsageError
@@ -114,10 +114,11 @@ class Stack:
         self._rates_P = torch.cat(
             [torch.full((c.stop - c.start,), self._group_rates[c.group]) for c in self._columns.values()]
         ).to(self._weights)
+        self._bound = Bound()
         self._linears: dict[str, StackedLinear] = {}
         self._module = self._stacked(cast("nn.Module", components[0]), "")
         # In the order of the linear layers, in which a reverse pass finds the gradients.
-        self._names = [f"{name}.{part}" for name in self._linears for part in ("weight", "bias")]
+        self._names = [name for linear in self._linears.values() for name in (linear.weight, linear.bias)]
         children = list(self._module.children())
         self._explicit = hasattr(self._module, "explicit_update") and all(isinstance(c, Chain) for c in children)
         self._whole = self._leaves(0, count)
@@ -139,7 +140,7 @@ class Stack:
     def _stacked(self, module: nn.Module, name: str) -> nn.Module:
         """Return a twin of a module whose linear layers are stacked."""
         if isinstance(module, nn.Linear):
-            return self._linears.setdefault(name, StackedLinear())
+            return self._linears.setdefault(name, StackedLinear(self._bound, name))
         if isinstance(module, ROW_BY_ROW):
             return module
         if isinstance(module, nn.Flatten):
@@ -219,7 +220,7 @@ class Stack:
     def probe(self, features: Tensor, target: Target) -> tuple[Tensor, Target]:
         """Return what slot 0 would hand on, ``[1, B, …]``, and train nothing."""
         with torch.no_grad():
-            self._bind(self._views(self._weights, 0, 1))
+            self._bound.bind(self._views(self._weights, 0, 1))
             update: Update = self._module(features, target)
             self._held_losses(update.losses)
         return update.features, update.target
@@ -281,23 +282,18 @@ class Stack:
 
     def _derive(self, leaves: dict[str, Tensor], features: Tensor, target: Target) -> tuple[Update, list[Tensor]]:
         """Return what the components compute and the gradients of their losses, one a parameter as in ``_names``."""
-        self._bind(leaves)
+        self._bound.bind(leaves)
         if self._explicit:
             with torch.no_grad():
                 update: Update = self._module.explicit_update(features, target)  # type: ignore[operator]
-            found = [gradient for linear in self._linears.values() for gradient in linear.bound.gradients or ()]
+            found = [self._bound.gradients[name] for name in self._names]
         else:
             with torch.enable_grad():
                 update = refuse_graph(self._module(features, target))
                 total = functools.reduce(operator.add, update.losses.values()).sum()
                 found = list(torch.autograd.grad(total, [leaves[name] for name in self._names]))
-        for linear in self._linears.values():
-            linear.bound.clear()
+        self._bound.clear()
         return update, found
-
-    def _bind(self, leaves: dict[str, Tensor]) -> None:
-        for name, linear in self._linears.items():
-            linear.bound.weight, linear.bound.bias = leaves[f"{name}.weight"], leaves[f"{name}.bias"]
 
     def _held_losses(self, losses: dict[str, Tensor]) -> list[Tensor]:
         """Return where the losses of all slots are kept, ``[K]`` each; NaN where there was none yet."""

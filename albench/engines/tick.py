@@ -21,7 +21,7 @@ the compiler makes one loop of what is dozens of launches, and the mask costs no
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -39,14 +39,16 @@ Layout = tuple[Any, ...]
 
 def layout_of(features: Tensor, target: Target, *, skip: int = 0) -> Layout:
     """Return the layout of one mini-batch, or of a stack of them without its first `skip` dimensions."""
-    shapes: list[tuple[int, ...]] = []
+    return tuple(None if t is None else t.shape[skip:] for t in (features, *_parts(target)))
 
-    def note(tensor: Tensor) -> Tensor:
-        shapes.append(tuple(tensor.shape[skip:]))
-        return tensor
 
-    map_target(note, target)
-    return tuple(features.shape[skip:]), *shapes
+def _parts(target: Target) -> Iterator[Tensor | None]:
+    """Yield the tensors of a target, and None where there could be one."""
+    if isinstance(target, tuple):
+        for part in target:
+            yield from _parts(part)
+    else:
+        yield target
 
 
 class Tick:
@@ -81,7 +83,7 @@ class Tick:
             self._targets.append(map_target(lambda t, slots=slots: _repeat(t, slots), target))
             features, target = stack.probe(features, target)
         # Slot 0 is what the host writes to; views made once, because making one takes longer than a small copy.
-        self._entry = self._features[0][0], map_target(lambda t: t[0], self._targets[0])
+        self._entry = [t[0] for t in (self._features[0], *_parts(self._targets[0])) if t is not None]
         self._entry_rate, self._entry_active = self._rate[0], self._active[0]
         self._rate_written, self._active_written = 1.0, False
         self.refresh()
@@ -109,9 +111,7 @@ class Tick:
 
     def enter(self, item: Input, rate: float) -> None:
         """Put a mini-batch of this layout into slot 0, to be trained on at base rate `rate`."""
-        features, target = self._entry
-        features.copy_(item.features)
-        map_target(Tensor.copy_, target, item.target)
+        torch._foreach_copy_(self._entry, [t for t in (item.features, *_parts(item.target)) if t is not None])
         if rate != self._rate_written:
             self._entry_rate.fill_(rate)
             self._rate_written = rate
