@@ -17,6 +17,7 @@ from albench.engines.fused import FusedEngine
 from albench.engines.tick import Tick
 from albench.errors import UsageError
 from albench.schedule import pipelined
+from tests.engines.locally_supervised import LocalNetwork, StackableLocallySupervised
 from tests.engines.made_up import CLASSES, FEATURES, batches, largest_difference, network, trained
 
 pytestmark = pytest.mark.timeout(120)
@@ -159,6 +160,17 @@ def test_without_a_written_reverse_pass_autograd_does_it(way):
     serial, _ = trained("serial", data, net=gelu_network())
     fused, _ = trained("fused", data, net=gelu_network())
     assert largest_difference(serial, fused) <= 1e-10
+
+
+def test_components_that_are_not_associated_learning(way):
+    """Autograd finds their gradients in a prepared tick too, and what they hand on as target are labels."""
+    data = batches(30, ragged=3, dtype=torch.float64)
+    nets = [LocalNetwork(StackableLocallySupervised, count=5).double() for _ in range(2)]
+    serial, losses = trained("serial", data, net=nets[0])
+    fused, fused_losses = trained("fused", data, net=nets[1])
+    assert largest_difference(serial, fused) <= 1e-10
+    for one, other in zip(losses, fused_losses, strict=True):
+        assert other == pytest.approx(one, rel=1e-9)
 
 
 def test_classes_that_are_absent(way):
