@@ -20,6 +20,7 @@ the compiler makes one loop of what is dozens of launches, and the mask costs no
 
 from __future__ import annotations
 
+import contextlib
 import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -178,12 +179,19 @@ class Tick:
                 dynamic=False,
                 options={"guard_filter_fn": torch.compiler.skip_all_guards_unsafe},
             )
-            compiled()  # compiles, and then runs with every slot idle
+            with _gradients_traced():
+                compiled()  # compiles, and then runs with every slot idle
         except Exception as error:
             self.notes.append(f"not compiled ({type(error).__name__}: {str(error).strip().splitlines()[0]})")
             self.compiled = False
             return body
         return compiled
+
+
+def _gradients_traced() -> contextlib.AbstractContextManager[None]:
+    """Let torch compile a body in which autograd finds gradients, where this torch can: it has to be asked to."""
+    config: Any = torch._dynamo.config
+    return config.patch(trace_autograd_ops=True) if hasattr(config, "trace_autograd_ops") else contextlib.nullcontext()
 
 
 def _repeat(tensor: Tensor, slots: int) -> Tensor:

@@ -328,6 +328,22 @@ def test_compiled_is_equal_to_serial(dtype):
             assert other == pytest.approx(one, rel=1e-3 if dtype is torch.float32 else 1e-9)
 
 
+@pytest.mark.slow
+def test_compiled_without_a_written_reverse_pass():
+    """As far as this torch can; if it cannot, it has to say so and be right all the same."""
+    if not shutil.which("g++"):
+        pytest.skip("no C++ compiler on this machine: g++ is not on the path")
+    data = batches(20, ragged=3, dtype=torch.float64)
+    serial, _ = trained("serial", data, net=LocalNetwork(StackableLocallySupervised).double())
+    net = LocalNetwork(StackableLocallySupervised).double()
+    with make_engine("fused", net, learning_rate=1e-2, lanes=1, compile=True) as engine:
+        engine.fit(data)
+        if hasattr(torch._dynamo.config, "trace_autograd_ops"):
+            assert not engine.notes
+            assert engine.recordings == 1
+        assert largest_difference(serial, engine.state_dict()) <= 1e-10
+
+
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 def test_prepared_is_equal_to_serial_where_it_runs(device, dtype, prepared):
