@@ -205,7 +205,9 @@ class FusedEngine(Engine):
             elif not pieces:
                 return
             if pieces:
-                pieces = [ahead for piece in self._merged(pieces) for ahead in self._run_piece(piece)]
+                # The furthest first, as the serial order has it; what they hand on is again the nearest first.
+                handed_on = [self._run_piece(piece) for piece in reversed(self._merged(pieces))]
+                pieces = [piece for parts in reversed(handed_on) for piece in parts]
                 if tick is not None:
                     tick.refresh()
 
