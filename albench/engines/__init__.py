@@ -43,6 +43,7 @@ def make_engine(
     trace: bool = False,
     link: Literal["auto", "ring", "gloo", "nccl"] = "auto",
     rank_timeout_seconds: float = 30.0,
+    compile: bool | Literal["auto"] = "auto",
 ) -> Engine:
     """Return the engine called `name` for `network`, ready to ``fit``.
 
@@ -50,6 +51,7 @@ def make_engine(
     are useful here; more lanes than components are capped, which ``engine.notes`` says. `lane_kind` "sm-share" gives
     each lane of `streams` and `graph` multiprocessors of its own. `trace` keeps a span a task. `link` and
     `rank_timeout_seconds` are for "ranks": how its processes hand on, and when a silent one is taken for dead.
+    `compile` is for "fused": when it compiles its tick.
 
     Raises `UsageError` for an unknown name, an option out of range, or a network that the engine cannot run.
     """
@@ -64,6 +66,7 @@ def make_engine(
         trace=trace,
         link=link,
         rank_timeout_seconds=rank_timeout_seconds,
+        compile=compile,
     )
     module, kind = ENGINES[name]
     engine_class: type[Engine] = getattr(importlib.import_module(module), kind)

@@ -4,11 +4,16 @@ Autograd records every operator and walks the record backwards. Where operators 
 components, that costs two to three times what the operators themselves do. A chain of linear layers and activations
 needs no record: the derivative of each layer follows from its input or its output,
 
-    z = x·Wᵀ + b      ∂W = ∂zᵀ·x     ∂b = Σ_B ∂z     ∂x = ∂z·W
+    z = x·W + b       ∂W = xᵀ·∂z     ∂b = Σ_B ∂z     ∂x = ∂z·Wᵀ
     y = φ(z)          ∂z = ∂y·φ'(z), and for these activations φ'(z) is a function of y
 
 so the reverse pass is those products and nothing else. Shapes: K components, B rows; x ``[K, B, in]``,
-W ``[K, out, in]``, b ``[K, 1, out]``.
+W ``[K, in, out]``, b ``[K, 1, out]``. W lies the other way round than in ``nn.Linear``: a product of small matrices
+with a transposed one takes twice as long on a CPU, and a chain's first layer, which needs no ∂x, never has to.
+
+Batched products win over ``torch.vmap`` of one component's step, and this over autograd. Forward and reverse pass of 31
+components at batch size 16 on one CPU thread: ``vmap`` of the gradient takes 4.7 times as long at width 32 and twice as
+long at width 128, these products under autograd 1.6 and 1.2 times as long.
 """
 
 from __future__ import annotations
@@ -25,19 +30,44 @@ Derivative = Callable[[Tensor, Tensor], Tensor]
 """(∂y, y) → ∂z"""
 
 
+class Bound:
+    """What the linear layers of a stack work with: bound before each call, taken back after it.
+
+    One object for all of them, and no attributes of modules: a compiled tick sets again, one by one, what it changed.
+    """
+
+    def __init__(self) -> None:
+        self.parameters: dict[str, Tensor] = {}
+        """Weights ``[K, in, out]`` and biases ``[K, 1, out]`` by name."""
+        self.gradients: dict[str, Tensor] = {}
+        """Those of the last reverse pass, likewise."""
+
+    def bind(self, parameters: dict[str, Tensor]) -> None:
+        """Let the layers compute with these."""
+        self.parameters = parameters
+        self.gradients = {}
+
+    def clear(self) -> None:
+        """Let go of all: a compiled tick would have to hand back what is left here."""
+        self.parameters = NOTHING
+        self.gradients = NOTHING
+
+
+NOTHING: dict[str, Tensor] = {}
+
+
 class StackedLinear(nn.Module):
     """K linear layers at once: x ``[K, B, in]`` to ``[K, B, out]``."""
 
-    weight: Tensor
-    """``[K, out, in]``, bound by the stack before each call."""
-    bias: Tensor
-    """``[K, 1, out]``."""
-    gradients: tuple[Tensor, Tensor] | None = None
-    """∂W and ∂b of the last reverse pass."""
+    def __init__(self, bound: Bound, name: str) -> None:
+        super().__init__()
+        self.bound = bound
+        self.weight, self.bias = f"{name}.weight", f"{name}.bias"
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x·Wᵀ + b, each component with its own W and b."""
-        return torch.baddbmm(self.bias, x, self.weight.mT)
+        """Return x·W + b, each component with its own W and b."""
+        parameters = self.bound.parameters
+        return torch.bmm(x, parameters[self.weight]).add_(parameters[self.bias])
 
 
 def _derivative(layer: nn.Module) -> Derivative | None:
@@ -93,9 +123,11 @@ class Chain(nn.Module):
             if derivative is not None:
                 gradient = derivative(gradient, kept[position + 1])
             elif isinstance(layer, StackedLinear):
-                layer.gradients = torch.bmm(gradient.mT, kept[position]), gradient.sum(1, keepdim=True)
+                found = layer.bound.gradients
+                found[layer.weight] = torch.bmm(kept[position].mT, gradient)
+                found[layer.bias] = gradient.sum(1, keepdim=True)
                 if position or input_gradient:
-                    gradient = torch.bmm(gradient, layer.weight)
+                    gradient = torch.bmm(gradient, layer.bound.parameters[layer.weight].mT)
             else:
                 gradient = gradient.reshape(kept[position].shape)
         return gradient

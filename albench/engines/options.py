@@ -31,6 +31,9 @@ class EngineOptions:
     """What a lane on a GPU is: a stream, or a stream on its own share of the multiprocessors. CPU lanes ignore it."""
     trace: bool = False
     """Whether to record a `Span` for every task."""
+    compile: bool | Literal["auto"] = "auto"
+    """Whether `fused` compiles its tick, which takes ten to thirty seconds once; "auto": in long runs. Others ignore
+    it."""
 
     link: Literal["auto", "ring", "gloo", "nccl"] = "auto"
     """Between processes: memory that both see ("ring"), the network ("gloo"), or from GPU to GPU ("nccl"); "auto": the
@@ -46,6 +49,8 @@ class EngineOptions:
             raise UsageError(f"weight_decay is {self.weight_decay!r}: give a finite number of at least 0")
         if self.distinct_targets not in (True, False, "auto"):
             raise UsageError(f'distinct_targets is {self.distinct_targets!r}: give True, False or "auto"')
+        if self.compile not in (True, False, "auto"):
+            raise UsageError(f'compile is {self.compile!r}: give True, False or "auto"')
         if self.lanes is not None and not (isinstance(self.lanes, Integral) and self.lanes >= 1):
             raise UsageError(f"lanes is {self.lanes!r}: give a whole number of at least 1")
         if self.lane_kind not in ("stream", "sm-share"):

@@ -4,14 +4,17 @@ One call of a stack does the work of K tasks, each component on its own features
 becomes one batched matrix product, an activation one elementwise kernel, and Adam one fused call. The number of
 launches does not grow with K.
 
-All parameters of a group lie in one buffer, one row a component:
+All parameters lie in one buffer, one row a component, group after group:
 
-    group (f, b)     row 0: [ f.weight … f.bias … b.weight … b.bias … ]     slot 0
-                     row 1: [                    …                    ]     slot 1
+    slot 0     [ f.weight … f.bias … b.weight … b.bias … | g.weight … g.bias … h.weight … h.bias … ]
+    slot 1     [                    …                    |                     …                   ]
 
-Columns, seen through strides, are the stacked weights ``[K, out, in]`` of the forward pass; rows are what Adam updates.
-Rows matter because in a pipeline component i has made i updates fewer than component 0, and Adam's bias correction
-depends on how many: a fused call takes a list of rows, each with a step count of its own.
+Columns, seen through strides, are the stacked weights ``[K, in, out]`` of the forward pass; rows, or the whole, are
+what Adam updates (`albench.engines.adam`).
+
+A stack runs in two ways. `run` takes any of its slots, launch by launch, and is what short runs and odd mini-batches
+use. `advance` always takes all of them, told by tensors which are active and at which rate they learn, so that a tick
+made of it (`albench.engines.tick`) can be captured or compiled once and be right from filling to draining.
 """
 
 from __future__ import annotations
@@ -27,20 +30,29 @@ import torch
 from torch import Tensor, nn
 
 from albench.component import Component, Target, Update, refuse_graph
-from albench.engines.chain import Chain, StackedLinear
+from albench.engines.adam import keep_idle, update_rows, update_whole
+from albench.engines.chain import Bound, Chain, StackedLinear
 from albench.engines.options import EngineOptions
 from albench.engines.state import Moments, named_parameters
+from albench.errors import UsageError
 
 ROW_BY_ROW = (nn.ELU, nn.Sigmoid, nn.ReLU, nn.Tanh, nn.GELU, nn.SiLU, nn.LeakyReLU, nn.Softplus, nn.Identity)
 """Layers without weights that treat every number, or every row, alike: a leading dimension changes nothing."""
 
 
 class Column(NamedTuple):
-    """Where one parameter lies in its group's rows."""
+    """Where one parameter lies in the rows."""
 
     group: int
     start: int
+    stop: int
     shape: tuple[int, ...]
+    """As the component has it."""
+
+    @property
+    def stacked_shape(self) -> tuple[int, int]:
+        """``(in, out)`` of a weight, ``(1, out)`` of a bias."""
+        return (self.shape[1], self.shape[0]) if len(self.shape) == 2 else (1, self.shape[0])
 
 
 def shape_signature(component: Any) -> tuple[Any, ...]:
@@ -83,43 +95,52 @@ class Stack:
         names = {id(parameter): name for name, parameter in named_parameters(components[0]).items()}
         groups = components[0].parameter_groups()
         self._group_rates = [group.rate for group in groups]
-        sizes = []
+        start = 0
         for g, group in enumerate(groups):
-            start = 0
             for parameter in group.parameters:
-                self._columns[names[id(parameter)]] = Column(g, start, tuple(parameter.shape))
-                start += parameter.numel()
-            sizes.append(start)
+                stop = start + parameter.numel()
+                self._columns[names[id(parameter)]] = Column(g, start, stop, tuple(parameter.shape))
+                start = stop
         like = groups[0].parameters[0]
         count = len(self.components)
-
-        def buffers() -> list[Tensor]:
-            return [torch.zeros(count, size, dtype=like.dtype, device=like.device) for size in sizes]
-
-        self._weights, self._gradients, self._means, self._squares = buffers(), buffers(), buffers(), buffers()
+        self._weights, self._gradients, self._means, self._squares = (
+            torch.zeros(count, start, dtype=like.dtype, device=like.device) for _ in range(4)
+        )
         # Adam counts in float32 whatever the type of the weights, as torch.optim does.
-        self._steps = [torch.zeros(count, dtype=torch.float32, device=like.device) for _ in sizes]
-        self._rows = [
-            [list(buffer) for buffer in row]
-            for row in zip(self._weights, self._gradients, self._means, self._squares, self._steps, strict=True)
-        ]
+        self.steps = torch.zeros(count, dtype=torch.float32, device=like.device)
+        """Updates made, ``[K]``."""
+        self._group_rows = [self._rows_of_group(g) for g in range(len(groups))]
+        self._step_rows = list(self.steps)
+        self._rates_P = torch.cat(
+            [torch.full((c.stop - c.start,), self._group_rates[c.group]) for c in self._columns.values()]
+        ).to(self._weights)
+        self._bound = Bound()
         self._linears: dict[str, StackedLinear] = {}
         self._module = self._stacked(cast("nn.Module", components[0]), "")
         # In the order of the linear layers, in which a reverse pass finds the gradients.
-        self._names = [f"{name}.{part}" for name in self._linears for part in ("weight", "bias")]
+        self._names = [name for linear in self._linears.values() for name in (linear.weight, linear.bias)]
         children = list(self._module.children())
         self._explicit = hasattr(self._module, "explicit_update") and all(isinstance(c, Chain) for c in children)
         self._whole = self._leaves(0, count)
-        self._bound: dict[str, Tensor] = {}  # the leaves that the layers hold now
-        self._last_losses: list[tuple[dict[str, Tensor], int]] = [({}, 0)] * count
+        self._whole_gradients = self._gradient_views(0, count)
+        self._flat = {
+            name: [b[:, c.start : c.stop] for b in (self._weights, self._means, self._squares)]
+            for name, c in self._columns.items()
+        }
+        self._losses: dict[str, Tensor] = {}
 
     def __len__(self) -> int:
         return len(self.components)
 
+    @property
+    def buffers(self) -> list[Tensor]:
+        """What training changes: weights, Adam's state and updates made."""
+        return [self._weights, self._means, self._squares, self.steps]
+
     def _stacked(self, module: nn.Module, name: str) -> nn.Module:
         """Return a twin of a module whose linear layers are stacked."""
         if isinstance(module, nn.Linear):
-            return self._linears.setdefault(name, StackedLinear())
+            return self._linears.setdefault(name, StackedLinear(self._bound, name))
         if isinstance(module, ROW_BY_ROW):
             return module
         if isinstance(module, nn.Flatten):
@@ -132,82 +153,169 @@ class Stack:
         twin._modules = {**parts}
         return twin
 
-    def _views(self, buffers: list[Tensor], low: int, high: int) -> dict[str, Tensor]:
-        """Return the parameters of slots low … high-1, stacked: weights ``[k, out, in]``, biases ``[k, 1, out]``."""
-        views = {}
-        for name, (group, start, shape) in self._columns.items():
-            numbers = functools.reduce(operator.mul, shape)
-            stacked = shape if len(shape) > 1 else (1, *shape)
-            views[name] = buffers[group][low:high, start : start + numbers].view(high - low, *stacked)
-        return views
+    def _rows_of_group(self, group: int) -> list[list[Tensor]]:
+        """Return the rows of weights, gradients, means and squares that are one group's."""
+        columns = [column for column in self._columns.values() if column.group == group]
+        start, stop = columns[0].start, columns[-1].stop
+        return [list(b[:, start:stop]) for b in (self._weights, self._gradients, self._means, self._squares)]
 
-    def _leaves(self, low: int, high: int) -> tuple[dict[str, Tensor], list[Tensor]]:
-        """Return the weights that autograd differentiates by, and the views that their gradients go to."""
-        leaves = {k: v.detach().requires_grad_(True) for k, v in self._views(self._weights, low, high).items()}
-        gradients = self._views(self._gradients, low, high)
-        return leaves, [gradients[name] for name in self._names]
+    def _views(self, buffer: Tensor, low: int, high: int) -> dict[str, Tensor]:
+        """Return the parameters of slots low … high-1, stacked: weights ``[k, in, out]``, biases ``[k, 1, out]``."""
+        return {
+            name: buffer[low:high, column.start : column.stop].view(high - low, *column.stacked_shape)
+            for name, column in self._columns.items()
+        }
+
+    def _of_component(self, buffer: Tensor, slot: int) -> dict[str, Tensor]:
+        """Return the parameters of one slot as views of the shapes that the component gives them."""
+        return {
+            name: view[0].mT if len(self._columns[name].shape) == 2 else view[0, 0]
+            for name, view in self._views(buffer, slot, slot + 1).items()
+        }
+
+    def _leaves(self, low: int, high: int) -> dict[str, Tensor]:
+        """Return the weights of slots low … high-1; those that autograd is to differentiate by ask for it."""
+        views = self._views(self._weights, low, high)
+        return views if self._explicit else {k: v.detach().requires_grad_(True) for k, v in views.items()}
+
+    def _gradient_views(self, low: int, high: int) -> list[Tensor]:
+        views = self._views(self._gradients, low, high)
+        return [views[name] for name in self._names]
 
     def gather(self) -> None:
-        """Copy the components' weights into the stack."""
+        """Copy the components' weights into the stack; `UsageError` if the network is not where it was."""
+        like = next(iter(named_parameters(self.components[0]).values()))
+        if (like.device, like.dtype) != (self._weights.device, self._weights.dtype):
+            raise UsageError(
+                f"the network is {like.dtype} on {like.device} and was {self._weights.dtype} on "
+                f"{self._weights.device}: move a network before its engine is made"
+            )
         for slot, component in enumerate(self.components):
-            views = self._views(self._weights, slot, slot + 1)
+            views = self._of_component(self._weights, slot)
             for name, parameter in named_parameters(component).items():
-                views[name].view(parameter.shape).copy_(parameter.detach())
+                views[name].copy_(parameter.detach())
 
     def scatter(self) -> None:
         """Copy the stack's weights back into the components."""
         with torch.no_grad():
             for slot, component in enumerate(self.components):
-                views = self._views(self._weights, slot, slot + 1)
+                views = self._of_component(self._weights, slot)
                 for name, parameter in named_parameters(component).items():
-                    parameter.copy_(views[name].view(parameter.shape))
+                    parameter.copy_(views[name])
 
     def run(self, minibatch: int, low: int, high: int, features: Tensor, target: Target) -> tuple[Tensor, Target]:
         """Run the tasks of slots low … high-1: slot low on mini-batch `minibatch`, each next slot on the one before.
 
         features ``[k, B, …]`` and every tensor of the target have one entry a slot, and so has what is returned.
         """
-        leaves, gradients = self._whole if high - low == len(self) else self._leaves(low, high)
-        if self._bound is not leaves:
-            for name, linear in self._linears.items():
-                linear.weight, linear.bias = leaves[f"{name}.weight"], leaves[f"{name}.bias"]
-            self._bound = leaves
+        whole = high - low == len(self)
+        update, found = self._derive(self._whole if whole else self._leaves(low, high), features, target)
+        gradients = self._whole_gradients if whole else self._gradient_views(low, high)
+        torch._foreach_copy_(gradients, found)
+        self._step(minibatch, low, high)
+        for held, loss in zip(self._held_losses(update.losses), update.losses.values(), strict=True):
+            held[low:high].copy_(loss.detach())
+        return update.features, update.target
+
+    def probe(self, features: Tensor, target: Target) -> tuple[Tensor, Target]:
+        """Return what slot 0 would hand on, ``[1, B, …]``, and train nothing."""
+        with torch.no_grad():
+            self._bound.bind(self._views(self._weights, 0, 1))
+            update: Update = self._module(features, target)
+            self._held_losses(update.losses)
+        return update.features, update.target
+
+    def advance(
+        self,
+        features: Tensor,
+        target: Target,
+        *,
+        rate: Tensor,
+        root_correction: Tensor,
+        active: Tensor | None,
+        by_column: bool,
+    ) -> tuple[Tensor, Target]:
+        """Run the tasks of all slots that `active` ``[K]`` marks (None: of all): nothing here depends on a value.
+
+        `rate` ``[K]`` is each slot's base rate times Adam's first correction, `root_correction` ``[K]`` the second.
+        `by_column`: Adam goes parameter by parameter, for a compiler that fuses it with what finds the gradient;
+        else all at once, for few launches.
+        """
+        rate_K1, root_K1 = rate.unsqueeze(1), root_correction.unsqueeze(1)
+        active_K1 = None if active is None else active.unsqueeze(1)
+        weight_decay = self._options.weight_decay
+        leaves = self._whole
+        if by_column:
+            leaves = {n: self._flat[n][0].view(len(self), *c.stacked_shape) for n, c in self._columns.items()}
+            if not self._explicit:
+                leaves = {name: leaf.detach().requires_grad_(True) for name, leaf in leaves.items()}
+        update, found = self._derive(leaves, features, target)
+        by_name = {name: gradient.flatten(1) for name, gradient in zip(self._names, found, strict=True)}
+        if by_column:
+            for name, column in self._columns.items():
+                weights, means, squares = self._flat[name]
+                update_whole(
+                    weights,
+                    by_name[name],
+                    means,
+                    squares,
+                    rate=rate_K1 * self._group_rates[column.group],
+                    root_correction=root_K1,
+                    weight_decay=weight_decay,
+                    active=active_K1,
+                )
+        else:
+            update_whole(
+                self._weights,
+                torch.cat([by_name[name] for name in self._columns], 1),
+                self._means,
+                self._squares,
+                rate=rate_K1 * self._rates_P,
+                root_correction=root_K1,
+                weight_decay=weight_decay,
+                active=active_K1,
+            )
+        self.steps.add_(1 if active is None else active)
+        losses = [loss.detach() for loss in update.losses.values()]
+        keep_idle([self._losses[name] for name in update.losses], losses, active)
+        return update.features, update.target
+
+    def _derive(self, leaves: dict[str, Tensor], features: Tensor, target: Target) -> tuple[Update, list[Tensor]]:
+        """Return what the components compute and the gradients of their losses, one a parameter as in ``_names``."""
+        self._bound.bind(leaves)
         if self._explicit:
             with torch.no_grad():
                 update: Update = self._module.explicit_update(features, target)  # type: ignore[operator]
-            found = [gradient for linear in self._linears.values() for gradient in linear.gradients or ()]
+            found = [self._bound.gradients[name] for name in self._names]
         else:
-            update = refuse_graph(self._module(features, target))
-            total = functools.reduce(operator.add, update.losses.values()).sum()
-            found = list(torch.autograd.grad(total, [leaves[name] for name in self._names]))
-        torch._foreach_copy_(gradients, found)
-        self._step(minibatch, low, high)
-        self._last_losses[low:high] = [(update.losses, position) for position in range(high - low)]
-        return update.features, update.target
+            with torch.enable_grad():
+                update = refuse_graph(self._module(features, target))
+                total = functools.reduce(operator.add, update.losses.values()).sum()
+                found = list(torch.autograd.grad(total, [leaves[name] for name in self._names]))
+        self._bound.clear()
+        return update, found
+
+    def _held_losses(self, losses: dict[str, Tensor]) -> list[Tensor]:
+        """Return where the losses of all slots are kept, ``[K]`` each; NaN where there was none yet."""
+        for name, loss in losses.items():
+            if name not in self._losses:
+                self._losses[name] = torch.full((len(self),), torch.nan, dtype=loss.dtype, device=loss.device)
+        return [self._losses[name] for name in losses]
 
     def _step(self, minibatch: int, low: int, high: int) -> None:
         """Update slots low … high-1 with Adam: one fused call for each group and each run of slots at the same rate."""
-        options = self._options
+        self.steps[low:high].add_(1)
         for start, stop, base in self._equal_rates(minibatch, low, high):
-            for g, rate in enumerate(self._group_rates):
-                self._steps[g][start:stop].add_(1)
-                weights, gradients, means, squares, steps = (rows[start:stop] for rows in self._rows[g])
-                # What torch.optim.Adam(fused=True) calls; the optimizer itself would spend three times as long in
-                # Python, row by row, which is the very cost that stacking is there to avoid.
-                torch._fused_adam_(
+            for rows, rate in zip(self._group_rows, self._group_rates, strict=True):
+                weights, gradients, means, squares = (r[start:stop] for r in rows)
+                update_rows(
                     weights,
                     gradients,
                     means,
                     squares,
-                    [],
-                    steps,
-                    lr=base * rate,
-                    beta1=0.9,
-                    beta2=0.999,
-                    weight_decay=options.weight_decay,
-                    eps=1e-8,
-                    amsgrad=False,
-                    maximize=False,
+                    self._step_rows[start:stop],
+                    rate=base * rate,
+                    weight_decay=self._options.weight_decay,
                 )
 
     def _equal_rates(self, minibatch: int, low: int, high: int) -> list[tuple[int, int, float]]:
@@ -225,31 +333,34 @@ class Stack:
 
     def losses(self) -> list[dict[str, float]]:
         """Return the local losses of each component on its last mini-batch."""
-        return [
-            {name: loss[position].item() for name, loss in losses.items()} for losses, position in self._last_losses
-        ]
+        columns = {name: values.tolist() for name, values in self._losses.items()}
+        return [{name: values[slot] for name, values in columns.items()} for slot in range(len(self))]
 
     def moments(self, slot: int) -> Moments:
         """Return Adam's state of one component by parameter name; empty before its first update."""
-        if not self._steps[0][slot]:
+        if not self.steps[slot]:
             return {}
-        means = self._views(self._means, slot, slot + 1)
-        squares = self._views(self._squares, slot, slot + 1)
+        means, squares = (self._of_component(buffer, slot) for buffer in (self._means, self._squares))
         return {
             name: {
-                "step": self._steps[column.group][slot].clone(),
-                "exp_avg": means[name].reshape(column.shape).clone(),
-                "exp_avg_sq": squares[name].reshape(column.shape).clone(),
+                "step": self.steps[slot].clone(),
+                "exp_avg": means[name].clone(memory_format=torch.contiguous_format),
+                "exp_avg_sq": squares[name].clone(memory_format=torch.contiguous_format),
             }
-            for name, column in self._columns.items()
+            for name in self._columns
         }
 
     def load_moments(self, slot: int, moments: Moments) -> None:
         """Take Adam's state of one component, as `moments` returns it."""
-        means = self._views(self._means, slot, slot + 1)
-        squares = self._views(self._squares, slot, slot + 1)
-        for name, column in self._columns.items():
+        steps = {float(moments[name]["step"]) if name in moments else 0.0 for name in self._columns}
+        if len(steps) > 1:
+            raise UsageError(
+                f"the state has parameters of one component after {sorted(steps)} updates, and a stack updates all of "
+                "them: use engine 'serial'"
+            )
+        self.steps[slot] = steps.pop()
+        means, squares = (self._of_component(buffer, slot) for buffer in (self._means, self._squares))
+        for name in self._columns:
             saved = moments.get(name)
-            self._steps[column.group][slot] = saved["step"] if saved else 0.0
-            means[name].copy_(saved["exp_avg"].view(means[name].shape) if saved else torch.zeros(()))
-            squares[name].copy_(saved["exp_avg_sq"].view(squares[name].shape) if saved else torch.zeros(()))
+            means[name].copy_(saved["exp_avg"] if saved else torch.zeros(()))
+            squares[name].copy_(saved["exp_avg_sq"] if saved else torch.zeros(()))

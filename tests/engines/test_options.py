@@ -32,6 +32,8 @@ from tests.engines.made_up import network
         ({"lanes": "2"}, "lanes is '2'"),
         ({"distinct_targets": None}, "distinct_targets is None"),
         ({"distinct_targets": "yes"}, "distinct_targets is 'yes'"),
+        ({"compile": None}, "compile is None"),
+        ({"compile": "always"}, "compile is 'always'"),
     ],
 )
 def test_bad_options_are_refused_in_one_line(options, words):
