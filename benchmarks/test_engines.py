@@ -57,7 +57,8 @@ def al(request):
         data = batches(sizes["batch_size"], sizes["minibatches"])
         lanes = f", {made.lanes} lanes" if made.lanes > 1 else ""
         rows = ", all target rows" if options.get("distinct_targets") is False else ""
-        name = f"AL {engine}{lanes}{rows}, ℓ = {sizes['hidden_layers']}"
+        compiled = " compiled" if options.get("compile") is True else ""
+        name = f"AL {engine}{compiled}{lanes}{rows}, ℓ = {sizes['hidden_layers']}"
         return Contender(name=name, run=lambda: made.fit(data), minibatches=len(data))
 
     return make
@@ -92,11 +93,10 @@ def sizes(request):
     return lambda wanted, **changes: {**(SMOKE if request.config.getoption("--smoke") else wanted), **changes}
 
 
-def compiled_bp(sizes: dict[str, int], request: pytest.FixtureRequest) -> list[Contender]:
-    """Return compiled BP, or nothing where there is no compiler, and in a smoke run, which it would take minutes."""
-    if shutil.which("g++") is None or request.config.getoption("--smoke"):
-        return []
-    return [bp(sizes, compiled=True)]
+@pytest.fixture
+def compiles(request):
+    """Whether what can be compiled is: not without a compiler, nor in a smoke run, which it would take minutes."""
+    return shutil.which("g++") is not None and not request.config.getoption("--smoke")
 
 
 @pytest.mark.parametrize(("engine", "target"), [("threads", "≥ 1.7"), ("ranks", "≥ 1.5")], ids=["threads", "ranks"])
@@ -120,28 +120,32 @@ def test_lanes_against_intra_op_threads(al, contest, sizes):
     contest("two lanes beat BP on two threads", al("threads", wide, lanes=2), [(bp(wide, threads=2), "> 1")])
 
 
-def test_depth_costs_fused_little(al, contest, sizes):
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+def test_depth_costs_fused_little(al, contest, sizes, compiles, compiled):
     """T(64)/T(2) is one over the ratio against its own shallow network."""
-    deep, shallow = sizes(NARROW), sizes(NARROW, hidden_layers=2)
-    contest(
-        "T(ℓ = 2) / T(ℓ = 64), stacked",
-        al("fused", deep, lanes=1),
-        [(al("fused", shallow, lanes=1), "≥ 0.40")],
-    )
+    if compiled and not compiles:
+        pytest.skip("nothing is compiled in a smoke run, or without g++")
+    made = [al("fused", sizes(NARROW, **depth), lanes=1, compile=compiled) for depth in ({}, {"hidden_layers": 2})]
+    contest("T(ℓ = 2) / T(ℓ = 64), stacked", made[0], [(made[1], "≥ 0.40")])
 
 
-def test_depth_costs_bp_much(contest, sizes):
-    deep, shallow = sizes(NARROW), sizes(NARROW, hidden_layers=2)
-    contest("T(ℓ = 2) / T(ℓ = 64), BP", bp(deep), [(bp(shallow), "")])
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+def test_depth_costs_bp_much(contest, sizes, compiles, compiled):
+    if compiled and not compiles:
+        pytest.skip("nothing is compiled in a smoke run, or without g++")
+    made = [bp(sizes(NARROW, **depth), compiled=compiled) for depth in ({}, {"hidden_layers": 2})]
+    contest("T(ℓ = 2) / T(ℓ = 64), BP", made[0], [(made[1], "")])
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_fused_against_the_best_bp_at_depth_64(al, contest, sizes, request, width):
+def test_fused_against_the_best_bp_at_depth_64(al, contest, sizes, compiles, width):
     """Up to which width does stacking beat the best BP?"""
-    deep = sizes(NARROW, width=width, minibatches=512 if width <= 64 else 64)
-    rivals = [bp(deep), *compiled_bp(deep, request), al("serial", deep)]
-    targets = ["≥ 4" if width == 32 else ""] * (len(rivals) - 1)
-    contest(f"stacked, width {width}", al("fused", deep, lanes=1), list(zip(rivals, [*targets, ""], strict=True)))
+    deep = sizes(NARROW, width=width, minibatches=512 if width <= 64 else 128)
+    target = "≥ 4" if width == 32 else ""
+    rivals = [(bp(deep), target), (al("serial", deep), "")]
+    if compiles:
+        rivals += [(bp(deep, compiled=True), target), (al("fused", deep, lanes=1, compile=False), "")]
+    contest(f"stacked, width {width}", al("fused", deep, lanes=1, compile=compiles), rivals)
 
 
 @pytest.mark.parametrize(("engine", "lanes"), [("serial", 1), ("threads", 2), ("ranks", 2)])
