@@ -27,6 +27,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.distributed.distributed_c10d import Store
 
 from albench.component import ComponentNetwork
+from albench.engines.caller import LOOK_SECONDS
 from albench.engines.errors import ComponentError, RankError
 from albench.engines.job import Job, RankFailure
 from albench.engines.options import EngineOptions
@@ -51,6 +52,9 @@ class Papers:
     network: bytes
     """As `torch.save` wrote it; it comes from the parent, over the parent's own pipe."""
     device: str
+    default_dtype: torch.dtype
+    matmul_precision: str
+    """Of float32. Both are the whole process's, and part of what "the same arithmetic" means."""
     options: EngineOptions
     """Without a rate that is a function: the rate of a mini-batch comes with it."""
 
@@ -89,6 +93,8 @@ class Crew:
             size=self.size,
             network=data,
             device=_device_of(network, rank),
+            default_dtype=torch.get_default_dtype(),
+            matmul_precision=torch.get_float32_matmul_precision(),
             options=options.replaced(learning_rate=1.0) if callable(options.learning_rate) else options,
         )
         process = server.Process(target=_serve, args=(reader, papers), name=f"albench-rank-{rank}", daemon=True)
@@ -112,18 +118,22 @@ class Crew:
     def dead(self) -> RankFailure | None:
         """Return who has died and how, if anybody."""
         for rank, (process, _) in enumerate(self._children, start=1):
-            if process.exitcode is not None:
-                return RankFailure(rank=rank, reason=describe_exit(process.exitcode))
+            try:
+                code = process.exitcode
+            except ValueError:  # closed by another thread in this moment: nobody asks any more
+                return None
+            if code is not None:
+                return RankFailure(rank=rank, reason=describe_exit(code))
         return None
 
     def close(self, *, grace_seconds: float) -> None:
         """End every child: by itself within `grace_seconds`, or killed."""
-        for process, writer in self._children:
+        children, self._children = self._children, []
+        for process, writer in children:
             writer.close()
             end_process(process, grace_seconds)
             with contextlib.suppress(ValueError):  # killed and still there: the system will get to it
                 process.close()
-        self._children.clear()
 
 
 def _packed(network: ComponentNetwork) -> bytes:
@@ -153,6 +163,8 @@ def _serve(orders: connection.Connection, papers: Papers) -> None:
     torch.set_num_threads(1)
     if papers.device.startswith("cuda"):
         torch.cuda.set_device(papers.device)
+    torch.set_default_dtype(papers.default_dtype)
+    torch.set_float32_matmul_precision(papers.matmul_precision)
     store = TCPStore(HOST, papers.port, is_master=False, timeout=timedelta(seconds=STORE_SECONDS))
     job = Job(store, rank=papers.rank, size=papers.size, timeout_seconds=papers.options.rank_timeout_seconds)
     # The job ends for all ranks with the reason, which the parent raises: nothing more to say here.
@@ -179,5 +191,10 @@ def _obey(orders: connection.Connection, rank: Rank) -> None:
         "load_state_dict": lambda: rank.load(None),
     }
     with torch.enable_grad(), contextlib.suppress(EOFError):
-        while (order := orders.recv_bytes().decode()) != "close":
+        while True:
+            # A process that the parent forked may hold the pipe open after the parent is gone: the job tells then.
+            while not orders.poll(LOOK_SECONDS):
+                rank.job.check()
+            if (order := orders.recv_bytes().decode()) == "close":
+                return
             calls[order]()
