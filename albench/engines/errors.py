@@ -27,6 +27,10 @@ class RankError(RuntimeError):
         self.reason = reason
         super().__init__(f"rank {rank} {reason}")
 
+    def __reduce__(self) -> tuple[type[RankError], tuple[int, str]]:
+        """Let the error cross from a process to its parent."""
+        return type(self), (self.rank, self.reason)
+
 
 class PeerGoneError(ConnectionError):
     """A link between two processes broke. The job knows, or will know, which of them died and why."""

@@ -173,7 +173,9 @@ def _tuple_type(module: str, name: str) -> Any:
 
 def as_bytes(tensor: Tensor) -> Tensor:
     """Return a tensor's memory as uint8 ``[bytes]``; a copy if it is not contiguous or not on the CPU."""
-    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    whole = tensor.detach().cpu().contiguous()
+    # A tensor of one entry is contiguous whatever its strides say, which a view of another type does not accept.
+    return whole.as_strided((whole.numel(),), (1,)).view(torch.uint8)
 
 
 def _from_bytes(data: bytes) -> Tensor:

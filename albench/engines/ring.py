@@ -42,8 +42,7 @@ class _Slots:
         connection.settimeout(CHECK_SECONDS)
         self._connection = connection
         self._check = check
-        self._memory = mmap.mmap(memory, SLOTS * slot_bytes)
-        os.close(memory)
+        self._memory = mmap.mmap(memory, SLOTS * slot_bytes)  # with a descriptor of its own
         self._bytes = torch.frombuffer(self._memory, dtype=torch.uint8)
         self.slot_bytes = slot_bytes
         self._turns = 0  # slots passed on so far; the next one is this modulo SLOTS
@@ -92,14 +91,23 @@ class RingWriter:
 
     @classmethod
     def connect(cls, address: str, *, slot_bytes: int, check: Check) -> RingWriter:
-        """Connect to a reader that listens on `address` and share a new ring with it."""
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.connect(_abstract(address))
+        """Connect to a reader that listens on `address` and share a new ring with it. Raises `PeerGoneError`."""
         slot_bytes = -(-slot_bytes // PAGE_BYTES) * PAGE_BYTES
         memory = os.memfd_create("albench-ring", os.MFD_CLOEXEC)
-        os.ftruncate(memory, SLOTS * slot_bytes)
-        socket.send_fds(connection, [slot_bytes.to_bytes(8, "little")], [memory])
-        return cls(_Slots(connection, memory, slot_bytes, check))
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            os.ftruncate(memory, SLOTS * slot_bytes)
+            try:
+                connection.connect(_abstract(address))
+                socket.send_fds(connection, [slot_bytes.to_bytes(8, "little")], [memory])
+            except OSError as error:
+                raise PeerGoneError(f"nobody takes the link: {error}") from error
+            return cls(_Slots(connection, memory, slot_bytes, check))
+        except BaseException:
+            connection.close()
+            raise
+        finally:
+            os.close(memory)
 
     def put(self, message: Message) -> None:
         """Hand on a message, waiting while the ring is full. Raises `PeerGoneError`."""
@@ -181,7 +189,23 @@ class RingListener:
         self._socket.settimeout(CHECK_SECONDS)
 
     def accept(self, *, device: torch.device, check: Check) -> RingReader:
-        """Wait for the writer, who must be of the same user, and return the reading side of its ring."""
+        """Wait for the writer, who must be of the same user, and return the reading side of its ring.
+
+        Raises `PeerGoneError`, and what `check` raises.
+        """
+        connection = self._accept(check)
+        self.close()
+        try:
+            slot_bytes, memory = _receive_memory(connection, check)
+            try:
+                return RingReader(_Slots(connection, memory, slot_bytes, check), device)
+            finally:
+                os.close(memory)
+        except BaseException:
+            connection.close()
+            raise
+
+    def _accept(self, check: Check) -> socket.socket:
         while True:
             try:
                 connection, _ = self._socket.accept()
@@ -189,17 +213,28 @@ class RingListener:
                 check()
                 continue
             if _user_of(connection) == os.getuid():
-                break
+                connection.settimeout(CHECK_SECONDS)
+                return connection
             connection.close()
-        self.close()
-        size, memories, _, _ = socket.recv_fds(connection, 8, 1)
-        if not memories:
-            raise PeerGoneError("the other side closed the link before it began")
-        return RingReader(_Slots(connection, memories[0], int.from_bytes(size, "little"), check), device)
 
     def close(self) -> None:
         """Stop listening."""
         self._socket.close()
+
+
+def _receive_memory(connection: socket.socket, check: Check) -> tuple[int, int]:
+    """Return the bytes of a slot and the descriptor of the memory, as the writer sends them."""
+    while True:
+        try:
+            size, memories, _, _ = socket.recv_fds(connection, 8, 1)
+        except TimeoutError:
+            check()
+        except OSError as error:
+            raise PeerGoneError(str(error)) from error
+        else:
+            if not memories:
+                raise PeerGoneError("the other side closed the link before it began")
+            return int.from_bytes(size, "little"), memories[0]
 
 
 def _abstract(address: str) -> bytes:

@@ -2,7 +2,7 @@
 
 import pickle
 
-from albench.engines import ComponentError
+from albench.engines import ComponentError, RankError
 
 
 def test_it_names_the_component_the_mini_batch_and_the_cause():
@@ -24,3 +24,11 @@ def test_it_crosses_to_another_process():
     error = pickle.loads(pickle.dumps(ComponentError(range(1, 2), 3, ValueError("x"))))
     assert str(error) == "component 1 failed on mini-batch 3: ValueError: x"
     assert (error.components, error.minibatch) == (range(1, 2), 3)
+
+
+def test_the_end_of_a_job_crosses_to_another_process():
+    """Alone, and as the cause of a component that failed on another rank."""
+    error = pickle.loads(pickle.dumps(RankError(2, "ended by signal SIGKILL")))
+    assert (error.rank, error.reason, str(error)) == (2, "ended by signal SIGKILL", "rank 2 ended by signal SIGKILL")
+    remote = pickle.loads(pickle.dumps(ComponentError(range(1, 2), 3, error)))
+    assert "rank 2 ended by signal SIGKILL" in str(remote)
