@@ -13,7 +13,7 @@ import functools
 import importlib
 import json
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -145,19 +145,19 @@ def _frozen(form: Any) -> Any:
 def rebuild(layout: Layout, tensors: Sequence[Tensor]) -> tuple[Tensor, Target]:
     """Return features and target from the tensors of a message."""
     remaining = iter(tensors)
-    features = next(remaining)
+    return next(remaining), _built(layout.form, remaining)
 
-    def build(form: Any) -> Target:
-        if form is None:
-            return None
-        if form == "tensor":
-            return next(remaining)
-        module, name, *entries = form
-        kind = _tuple_type(module, name)
-        parts = [build(entry) for entry in entries]
-        return kind(*parts) if hasattr(kind, "_fields") else tuple(parts)
 
-    return features, build(layout.form)
+def _built(form: Any, remaining: Iterator[Tensor]) -> Target:
+    # Not a function within `rebuild`: one that calls itself is a cycle, and would keep the tensors until it is collected.
+    if form is None:
+        return None
+    if form == "tensor":
+        return next(remaining)
+    module, name, *entries = form
+    kind = _tuple_type(module, name)
+    parts = [_built(entry, remaining) for entry in entries]
+    return kind(*parts) if hasattr(kind, "_fields") else tuple(parts)
 
 
 @functools.lru_cache(maxsize=64)

@@ -1,7 +1,9 @@
 """Messages: what a lane hands on must come out of the bytes as it went in, to the bit, and nothing else may come out."""
 
 import enum
+import gc
 import subprocess
+import weakref
 from collections import OrderedDict
 from typing import NamedTuple
 
@@ -137,6 +139,19 @@ def test_what_comes_out_has_memory_of_its_own_and_no_graph():
     assert torch.equal(received.features, torch.ones(4))
     assert not received.features.requires_grad
     assert not received.target.requires_grad
+
+
+def test_what_was_read_goes_with_its_last_user():
+    """Not only when Python comes to collect cycles: a run would hold dozens of mini-batches in its memory."""
+    message = Message(0, 1.0, torch.ones(4), (Rows(torch.ones(2), None), torch.ones(3)))
+    gc.disable()
+    try:
+        received = there_and_back(message)
+        alive = [weakref.ref(received.features), weakref.ref(received.target[0].rows)]
+        del received
+        assert [reference() for reference in alive] == [None, None]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("seen", [0, 1, 2**40])
