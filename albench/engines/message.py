@@ -149,7 +149,7 @@ def rebuild(layout: Layout, tensors: Sequence[Tensor]) -> tuple[Tensor, Target]:
 
 
 def _built(form: Any, remaining: Iterator[Tensor]) -> Target:
-    # Not a function within `rebuild`: one that calls itself is a cycle, and would keep the tensors until it is collected.
+    # Not within `rebuild`: a closure that calls itself is a cycle, and would keep the tensors until it is collected.
     if form is None:
         return None
     if form == "tensor":

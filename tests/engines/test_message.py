@@ -1,4 +1,4 @@
-"""Messages: what a lane hands on must come out of the bytes as it went in, to the bit, and nothing else may come out."""
+"""Messages: what a lane hands on comes out of the bytes as it went in, to the bit, and nothing else comes out."""
 
 import enum
 import gc

@@ -87,6 +87,12 @@ def message_of(count, minibatch, dtype=torch.uint8):
     return Message(minibatch, 1.0 / (1 + minibatch), features, (features[: count // 2], None))
 
 
+def put_many(writer):
+    """Write more than any ring here takes."""
+    for k in range(10 * SLOTS):
+        writer.put(message_of(10, k))
+
+
 def assert_same(one, other):
     assert one[:2] == other[:2]
     assert torch.equal(as_bytes(one.features), as_bytes(other.features))
@@ -161,9 +167,7 @@ def test_a_writer_is_never_more_than_the_slots_ahead():
         thread = in_thread(write)
         time.sleep(0.1)
         assert len(written) == SLOTS
-        taken = 0
-        for _ in reader:
-            taken += 1
+        for taken, _ in enumerate(reader, start=1):
             assert len(written) - taken <= SLOTS
         thread.join()
 
@@ -187,8 +191,7 @@ def test_a_writer_learns_that_the_reader_is_gone(waits):
         else:
             reader.close()
         with pytest.raises(PeerGoneError):
-            for k in range(100):
-                writer.put(message_of(10, k))
+            put_many(writer)
 
 
 def test_a_writer_in_the_middle_of_a_long_message_learns_that_the_reader_is_gone():
@@ -205,8 +208,7 @@ def test_whoever_waits_looks_whether_the_job_still_stands(monkeypatch):
         with pytest.raises(JobFailedError):
             next(iter(reader))
         with pytest.raises(JobFailedError):
-            for k in range(SLOTS + 1):
-                writer.put(message_of(10, k))
+            put_many(writer)
 
 
 def test_a_side_that_need_not_wait_does_not_look():
@@ -257,13 +259,12 @@ def test_a_reader_that_dies_while_the_link_is_made_is_reported():
     writer = RingWriter.connect(listener.address, slot_bytes=10, check=nothing_wrong)
     listener.close()
     with pytest.raises(PeerGoneError):
-        for k in range(SLOTS + 1):
-            writer.put(message_of(10, k))
+        put_many(writer)
     writer.close()
 
 
 def test_a_side_that_was_closed_here_does_not_wait():
-    with linked(slot_bytes=PAGE_BYTES) as (writer, reader):
+    with linked(slot_bytes=PAGE_BYTES) as (_, reader):
         reader.close()
         with pytest.raises(PeerGoneError):
             next(iter(reader))
