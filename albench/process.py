@@ -31,6 +31,9 @@ KILL_SECONDS = 10.0
 """How long a killed process may take to be gone."""
 
 _preload: set[str] = set()
+_starting = threading.RLock()
+"""Held while a child is started: the main module and the environment are the whole process's, and two threads that
+borrowed them at once would give back what the other had lent."""
 
 
 def forkserver(*preload: str) -> ForkServerContext:
@@ -69,7 +72,8 @@ def end_process(process: BaseProcess, grace_seconds: float) -> None:
 def describe_exit(code: int | None) -> str:
     """Return how a process ended, from its exit code as multiprocessing gives it."""
     if code is not None and code < 0:
-        return f"ended by signal {signal.Signals(-code).name}"
+        names = {number.value: number.name for number in signal.Signals}  # most real-time signals have none
+        return f"ended by signal {names.get(-code, -code)}"
     return f"ended with exit status {code}"
 
 
@@ -80,21 +84,23 @@ def nameless_main() -> Iterator[None]:
     multiprocessing imports the parent's main module into every child. A child that needs nothing of it is spared: the
     script may be slow to import, and without a main guard it would run again.
     """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
+    with _starting:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
 
 
 @contextlib.contextmanager
 def child_environment() -> Iterator[None]:
     """Start the forkserver, and so every child, under `CHILD_VARIABLES`; leave the caller's environment as it was."""
-    missing = {name: value for name, value in CHILD_VARIABLES.items() if name not in os.environ}
-    os.environ.update(missing)
-    try:
-        yield
-    finally:
-        for name in missing:
-            del os.environ[name]
+    with _starting:
+        missing = {name: value for name, value in CHILD_VARIABLES.items() if name not in os.environ}
+        os.environ.update(missing)
+        try:
+            yield
+        finally:
+            for name in missing:
+                del os.environ[name]

@@ -28,7 +28,7 @@ from torch.distributed.distributed_c10d import Store
 
 from albench.component import ComponentNetwork
 from albench.engines.errors import ComponentError, RankError
-from albench.engines.job import Job, RankFailure
+from albench.engines.job import LOOK_SECONDS, Job, RankFailure
 from albench.engines.options import EngineOptions
 from albench.engines.precision import exact_arithmetic
 from albench.engines.rank import Rank
@@ -112,18 +112,22 @@ class Crew:
     def dead(self) -> RankFailure | None:
         """Return who has died and how, if anybody."""
         for rank, (process, _) in enumerate(self._children, start=1):
-            if process.exitcode is not None:
-                return RankFailure(rank=rank, reason=describe_exit(process.exitcode))
+            try:
+                code = process.exitcode
+            except ValueError:  # closed by another thread in this moment: nobody asks any more
+                return None
+            if code is not None:
+                return RankFailure(rank=rank, reason=describe_exit(code))
         return None
 
     def close(self, *, grace_seconds: float) -> None:
         """End every child: by itself within `grace_seconds`, or killed."""
-        for process, writer in self._children:
+        children, self._children = self._children, []
+        for process, writer in children:
             writer.close()
             end_process(process, grace_seconds)
             with contextlib.suppress(ValueError):  # killed and still there: the system will get to it
                 process.close()
-        self._children.clear()
 
 
 def _packed(network: ComponentNetwork) -> bytes:
@@ -179,5 +183,10 @@ def _obey(orders: connection.Connection, rank: Rank) -> None:
         "load_state_dict": lambda: rank.load(None),
     }
     with torch.enable_grad(), contextlib.suppress(EOFError):
-        while (order := orders.recv_bytes().decode()) != "close":
+        while True:
+            # A process that the parent forked may hold the pipe open after the parent is gone: the job tells then.
+            while not orders.poll(LOOK_SECONDS):
+                rank.job.check()
+            if (order := orders.recv_bytes().decode()) == "close":
+                return
             calls[order]()

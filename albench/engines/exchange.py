@@ -8,6 +8,7 @@ every rank, in the same order, after they have met: whoever is missing is notice
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import socket
 from collections.abc import Sequence
@@ -31,7 +32,8 @@ PIECE_BYTES = 64 * 2**20
 def gloo_group(job: Job, name: str, *, local: bool) -> GlooGroup:
     """Return a gloo group of all ranks that is nobody's default. `local`: all of them are on this host.
 
-    The network interface is the one that leads to the host of the store; GLOO_SOCKET_IFNAME overrides it.
+    The network interface is the one that leads to the host of the store; GLOO_SOCKET_IFNAME overrides it. Raises
+    `PeerGoneError` if a rank does not come to it.
     """
     interface = os.environ.get("GLOO_SOCKET_IFNAME")
     if interface:
@@ -42,7 +44,12 @@ def gloo_group(job: Job, name: str, *, local: bool) -> GlooGroup:
     options = gloo._Options()
     options._devices = [device]
     options._timeout = timedelta(seconds=job.timeout_seconds)
-    return gloo(PrefixStore(name, job.store), job.rank, job.size, options)
+    # A connection to the store of its own: gloo waits on it, and the job's must stay free to say who failed.
+    store = PrefixStore(name, job.store.clone())
+    try:
+        return gloo(store, job.rank, job.size, options)
+    except RuntimeError as error:
+        raise PeerGoneError(str(error)) from error
 
 
 def _address_towards_store() -> str:
@@ -112,8 +119,9 @@ class Exchange:
 
 
 def component_tensors(components: Sequence[Any]) -> tuple[list[Tensor], list[torch.Generator]]:
-    """Return the weights and buffers of components, and their generators."""
-    tensors = [t for c in components for t in cast("nn.Module", c).state_dict().values()]
+    """Return the weights and buffers of components, those that are not saved too, and their generators."""
+    modules = [cast("nn.Module", c) for c in components]
+    tensors = [t.detach() for m in modules for t in itertools.chain(m.parameters(), m.buffers())]
     generators = [g for c in components if isinstance(g := getattr(c, "generator", None), torch.Generator)]
     return tensors, generators
 
