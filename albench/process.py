@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import signal
 import sys
@@ -34,6 +35,16 @@ _preload: set[str] = set()
 _starting = threading.RLock()
 """Held while a child is started: the main module and the environment are the whole process's, and two threads that
 borrowed them at once would give back what the other had lent."""
+
+
+def _forked() -> None:
+    """Let a forked child have a forkserver of its own: its parent's is not its child, and cannot be waited for."""
+    global _starting
+    _starting = threading.RLock()  # whoever held it was not copied
+    vars(multiprocessing.forkserver._forkserver)["_forkserver_pid"] = None
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 def forkserver(*preload: str) -> ForkServerContext:

@@ -51,6 +51,9 @@ class Papers:
     network: bytes
     """As `torch.save` wrote it; it comes from the parent, over the parent's own pipe."""
     device: str
+    default_dtype: torch.dtype
+    matmul_precision: str
+    """Of float32. Both are the whole process's, and part of what "the same arithmetic" means."""
     options: EngineOptions
     """Without a rate that is a function: the rate of a mini-batch comes with it."""
 
@@ -89,6 +92,8 @@ class Crew:
             size=self.size,
             network=data,
             device=_device_of(network, rank),
+            default_dtype=torch.get_default_dtype(),
+            matmul_precision=torch.get_float32_matmul_precision(),
             options=options.replaced(learning_rate=1.0) if callable(options.learning_rate) else options,
         )
         process = server.Process(target=_serve, args=(reader, papers), name=f"albench-rank-{rank}", daemon=True)
@@ -157,6 +162,8 @@ def _serve(orders: connection.Connection, papers: Papers) -> None:
     torch.set_num_threads(1)
     if papers.device.startswith("cuda"):
         torch.cuda.set_device(papers.device)
+    torch.set_default_dtype(papers.default_dtype)
+    torch.set_float32_matmul_precision(papers.matmul_precision)
     store = TCPStore(HOST, papers.port, is_master=False, timeout=timedelta(seconds=STORE_SECONDS))
     job = Job(store, rank=papers.rank, size=papers.size, timeout_seconds=papers.options.rank_timeout_seconds)
     # The job ends for all ranks with the reason, which the parent raises: nothing more to say here.

@@ -56,6 +56,8 @@ class Engine(ABC):
             )
         self.lanes = self._choose_lanes()
         """Lanes that really run; at most one a component."""
+        if self.lanes > 1:
+            refuse_shared_parameters(self.components)
         self.notes: list[str] = []
         """What a user should know, such as lanes that were capped."""
         if options.lanes is not None and self.lanes < options.lanes:
@@ -256,6 +258,19 @@ def intra_op_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def refuse_shared_parameters(components: Sequence[Any]) -> None:
+    """Raise `UsageError` if two components share a parameter: the update of one would change the other's task."""
+    owners: dict[int, int] = {}
+    for i, component in enumerate(components):
+        for parameter in component.parameters():
+            owner = owners.setdefault(id(parameter), i)
+            if owner != i:
+                raise UsageError(
+                    f"components {owner} and {i} share a parameter, so their tasks cannot run at once: "
+                    "give each its own, or use engine 'serial'"
+                )
 
 
 def as_network(network: object) -> ComponentNetwork:

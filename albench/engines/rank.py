@@ -278,7 +278,7 @@ class Rank:
             return None
         tensors, generators = component_tensors(self._components)
         states = [bytes(generator.get_state().numpy()) for generator in generators]
-        sums = [zlib.crc32(as_bytes(t).numpy()) for t in tensors]
+        sums = [zlib.crc32(as_bytes(t).numpy().data) for t in tensors]
         return [(t.data_ptr(), t._version) for t in tensors], sums, states
 
     def close(self) -> None:

@@ -52,6 +52,7 @@ class RanksEngine(TaskEngine):
         self._launched = was_launched()
         self._crew: Crew | None = None
         self._rank: Rank | None = None
+        self._under_way = ""
         self._gathered: list[Moments] = []
         self._losses: list[dict[str, float]] = [{} for _ in self.components]
         self._spans: list[Span] = []
@@ -84,9 +85,9 @@ class RanksEngine(TaskEngine):
                 self._crew = None
             else:
                 self._crew = Crew(self.network, self.options, size=self.lanes)
-                job = Job(self._crew.store, rank=0, size=self.lanes, timeout_seconds=seconds)
-                job.watch = self._crew.dead
                 try:
+                    job = Job(self._crew.store, rank=0, size=self.lanes, timeout_seconds=seconds)
+                    job.watch = self._crew.dead
                     rank = Rank(job, self.components, self.options, local=True)
                 except BaseException:
                     self._crew.close(grace_seconds=0.0)
@@ -94,7 +95,8 @@ class RanksEngine(TaskEngine):
         self._rank = rank
         self._tasks = rank.tasks
         # An engine that is dropped without close() leaves no process either.
-        self._finalizer = weakref.finalize(self, _end, os.getpid(), rank, self._crew, 0.0)
+        self._owner = os.getpid()
+        self._finalizer = weakref.finalize(self, _end, self._owner, rank, self._crew, 0.0)
 
     def _run(self, inputs: Reader) -> None:
         rank = self._present("fit")
@@ -149,10 +151,13 @@ class RanksEngine(TaskEngine):
         if self._rank is None:
             remedy = "start the job again" if self._launched else "load_state_dict() a state, or make a new engine"
             raise UsageError(f"{call}() after the engine's processes have ended: {remedy}")
+        if self._under_way:
+            raise UsageError(f"{call}() within {self._under_way}(): call it when that has returned")
         return self._rank
 
     def _call(self, order: str, call: Callable[[], T]) -> T:
         """Make a call together with the other ranks; an error of any kind ends the job, and its processes."""
+        self._under_way = order
         try:
             if self._crew is not None:
                 self._crew.order(order)
@@ -161,6 +166,8 @@ class RanksEngine(TaskEngine):
         except BaseException:
             self._end(grace_seconds=0.0)
             raise
+        finally:
+            self._under_way = ""
 
     @property
     def losses(self) -> list[dict[str, float]]:
@@ -180,12 +187,15 @@ class RanksEngine(TaskEngine):
         rank, crew, self._rank, self._crew = self._rank, self._crew, None, None
         self._finalizer.detach()
         if rank is not None:
-            _end(os.getpid(), rank, crew, grace_seconds)
+            _end(self._owner, rank, crew, grace_seconds)
 
 
 def _end(owner: int, rank: Rank, crew: Crew | None, grace_seconds: float) -> None:
     if os.getpid() != owner:
-        return  # a forked copy of the owner, such as a worker that loads data, ends nothing
+        # A forked copy of the owner, such as a worker that loads data, ends nothing. It keeps what it inherited: the
+        # destructors would wait for threads that were not copied.
+        _inherited.append((rank, crew))
+        return
     if crew is None:
         rank.close()
     elif grace_seconds:
@@ -195,3 +205,6 @@ def _end(owner: int, rank: Rank, crew: Crew | None, grace_seconds: float) -> Non
     else:
         crew.close(grace_seconds=0.0)  # first: a link to a dead process closes at once
         rank.close()
+
+
+_inherited: list[tuple[Rank, Crew | None]] = []
