@@ -246,3 +246,16 @@ def test_nothing_but_the_core_is_imported():
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=100)
     assert result.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("name", ["threads", "ranks"])
+def test_components_that_share_a_parameter_are_refused_on_several_lanes(name):
+    """The update of one changes the task of the other: lanes would end elsewhere than the serial order, in silence."""
+    net = network(6)
+    net.components[2].f[0].weight = net.components[1].f[0].weight
+    with pytest.raises(UsageError, match="components 1 and 2 share a parameter.*serial"):
+        make_engine(name, net, lanes=2)
+    with make_engine("serial", net) as engine:
+        engine.fit(batches(2))
+    with make_engine(name, net, lanes=1) as engine:
+        engine.fit(batches(2))

@@ -1,12 +1,14 @@
 """The ranks engine: real processes must end where the serial order ends, to the last bit, and never hang or stay."""
 
 import itertools
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 
 import psutil
@@ -374,3 +376,97 @@ def test_classes_of_the_callers_own_script_can_be_trained(tmp_path):
         out, errors = process.communicate(timeout=100)
     assert process.returncode == 0, errors
     assert out == "3\n"
+
+
+def test_a_forked_copy_that_is_dropped_ends_nothing_and_does_not_hang():
+    """A worker that was forked to load data has a copy of the engine, without the threads that belong to it."""
+    with make_engine("ranks", network(4), lanes=2) as engine:
+        engine.fit(batches(2))
+        held = [engine]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads
+            pid = os.fork()
+        if pid == 0:
+            held[0].close()
+            os._exit(0)
+        deadline = time.monotonic() + 20
+        while not (ended := os.waitpid(pid, os.WNOHANG))[0] and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if not ended[0]:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        assert ended == (pid, 0)
+        engine.fit(batches(2))
+        assert engine.minibatches_seen == 4
+
+
+def test_a_state_is_not_loaded_in_the_middle_of_a_run():
+    """The reader's is the one code of the caller that runs meanwhile; the other ranks wait for mini-batches."""
+    with make_engine("ranks", network(4), lanes=2) as engine:
+        engine.fit(batches(2))
+        state = engine.state_dict()
+
+        def loading():
+            yield batches(1)[0]
+            engine.load_state_dict(state)
+
+        with pytest.raises(UsageError, match=r"load_state_dict\(\) within fit\(\)"):
+            engine.fit(loading())
+        assert engine.minibatches_seen == 3
+        engine.load_state_dict(state)
+        assert engine.minibatches_seen == 2
+
+
+class OfDefaultType(LocallySupervised):
+    """Its arithmetic depends on a setting of the whole process."""
+
+    def forward(self, features, target):
+        return super().forward(features + torch.full((1,), 0.1), target)
+
+
+def test_the_default_type_reaches_every_process():
+    """A tenth in float32 is another one than in float64, and nothing would say so."""
+    data = batches(6, dtype=torch.float64)
+    torch.set_default_dtype(torch.float64)
+    try:
+        serial, _ = trained("serial", data, net=LocalNetwork(OfDefaultType))
+        ranks, _ = trained("ranks", data, net=LocalNetwork(OfDefaultType), lanes=3)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert_bitwise_equal(serial, ranks)
+
+
+@pytest.mark.parametrize("daemon", [True, False])
+def test_an_engine_in_a_forked_child(daemon):
+    """A daemonic process may have no children, and is told so; any other one gets a forkserver of its own."""
+    with make_engine("ranks", network(4), lanes=2):
+        pass  # this process has a forkserver now, and the child inherits what it knows of it
+    reader, writer = multiprocessing.Pipe(duplex=False)
+    child = multiprocessing.get_context("fork").Process(target=answer_minibatches, args=(writer,), daemon=daemon)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child.start()
+    writer.close()
+    assert reader.poll(60)
+    assert reader.recv() == ("a daemonic process may have no children" if daemon else "3")
+    child.join()
+    reader.close()
+
+
+def answer_minibatches(writer):
+    try:
+        with make_engine("ranks", network(4), lanes=2) as engine:
+            engine.fit(batches(3))
+            writer.send(str(engine.minibatches_seen))
+    except UsageError as error:
+        writer.send(str(error).partition(":")[0])
+
+
+def test_engines_made_and_dropped_again_and_again_pile_nothing_up():
+    process, counts = psutil.Process(), []
+    for k in range(9):
+        with make_engine("ranks", network(4), lanes=2, link="gloo" if k % 2 else "ring") as engine:
+            engine.fit(batches(2))
+        if k % 4 == 0:
+            counts.append((process.num_fds(), process.num_threads()))
+    assert counts[2] <= counts[1]
