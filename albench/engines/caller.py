@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import queue
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -26,8 +27,9 @@ class Caller:
 
     def __init__(self, name: str) -> None:
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread = threading.Thread(target=_work, args=(self._calls,), name=name, daemon=True)
         self._thread.start()
+        self._finalizer = weakref.finalize(self, self._calls.put, None)  # dropped without close(), the thread ends too
 
     def call(self, function: Callable[[], T], *, patience_seconds: float, check: Callable[[], None] | None = None) -> T:
         """Return what `function` returns, or raise what it raises.
@@ -52,17 +54,19 @@ class Caller:
 
     def close(self) -> None:
         """End the thread, after the call that it is at."""
-        self._calls.put(None)
+        self._finalizer()
         if threading.current_thread() is not self._thread:
             self._thread.join(FAREWELL_SECONDS)
 
-    def _work(self) -> None:
-        while (call := self._calls.get()) is not None:
-            try:
-                call.result = call.function()
-            except BaseException as error:
-                call.error = error
-            call.done.set()
+
+def _work(calls: queue.SimpleQueue[_Call | None]) -> None:
+    while (call := calls.get()) is not None:
+        try:
+            call.result = call.function()
+        except BaseException as error:
+            call.error = error
+        call.done.set()
+        del call  # what it refers to lives no longer than whoever waits for it wants
 
 
 class _Call:

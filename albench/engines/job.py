@@ -131,8 +131,9 @@ class Job:
 
     def forget(self, *keys: str) -> None:
         """Remove keys that no rank will read again, so that a long run does not fill the store."""
-        for key in keys:
-            self._ask(functools.partial(self.store.delete_key, key))
+        with contextlib.suppress(ComponentError, RankError):  # a job that has failed needs no tidying
+            for key in keys:
+                self._ask(functools.partial(self.store.delete_key, key))
 
     def fail(self, failure: RankFailure) -> RankFailure:
         """End the job for all, and return why it ended: the first failure counts."""
