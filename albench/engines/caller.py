@@ -28,7 +28,7 @@ class Caller:
     def __init__(self, name: str) -> None:
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=_work, args=(self._calls,), name=name, daemon=True)
-        self._thread.start()
+        self._started = False
         self._finalizer = weakref.finalize(self, self._calls.put, None)  # dropped without close(), the thread ends too
 
     def call(self, function: Callable[[], T], *, patience_seconds: float, check: Callable[[], None] | None = None) -> T:
@@ -39,6 +39,9 @@ class Caller:
         """
         call = _Call(function)
         self._calls.put(call)
+        if not self._started:
+            self._started = True
+            self._thread.start()
         # Counted in looks and not by the clock: the time that this process was stopped is nobody's fault.
         for _ in range(math.ceil(patience_seconds / LOOK_SECONDS)):
             if call.done.wait(LOOK_SECONDS):
@@ -55,7 +58,7 @@ class Caller:
     def close(self) -> None:
         """End the thread, after the call that it is at."""
         self._finalizer()
-        if threading.current_thread() is not self._thread:
+        if self._started and threading.current_thread() is not self._thread:
             self._thread.join(FAREWELL_SECONDS)
 
 

@@ -89,11 +89,14 @@ class Job:
         self._calls = 0
         self._closed = threading.Event()
         self._caller = Caller("albench-job-store")
-        self._thread = threading.Thread(target=self._look_after, name="albench-job", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin to show life and to look for it."""
         self._ask(lambda: self.store.set(f"beat/{self.rank}", "0"))  # it has come, and may not fall silent from here on
+        # A store's calls stand in line: the looks have a connection of their own.
+        store = self._ask(self.store.clone)
+        self._thread = threading.Thread(target=self._look_after, args=(store,), name="albench-job", daemon=True)
         self._thread.start()
 
     def publish(self, key: str, value: Any) -> None:
@@ -160,7 +163,7 @@ class Job:
     def close(self) -> None:
         """Leave the job."""
         self._closed.set()
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._thread.join()
         with contextlib.suppress(RuntimeError, OSError):
             self._caller.call(lambda: self.store.set(f"beat/{self.rank}", LEFT), patience_seconds=PATIENCE_SECONDS)
@@ -182,9 +185,8 @@ class Job:
                 wake()
         return self._failure
 
-    def _look_after(self) -> None:
-        # A store's calls stand in line: the looks have a connection of their own.
-        caller, store = Caller("albench-job-looks"), self.store.clone()
+    def _look_after(self, store: Store) -> None:
+        caller = Caller("albench-job-looks")
         pulses = [_Pulse() for _ in range(self.size)]
         try:
             for turn in itertools.count(1):
