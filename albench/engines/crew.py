@@ -27,8 +27,9 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.distributed.distributed_c10d import Store
 
 from albench.component import ComponentNetwork
+from albench.engines.caller import LOOK_SECONDS
 from albench.engines.errors import ComponentError, RankError
-from albench.engines.job import LOOK_SECONDS, Job, RankFailure
+from albench.engines.job import Job, RankFailure
 from albench.engines.options import EngineOptions
 from albench.engines.precision import exact_arithmetic
 from albench.engines.rank import Rank

@@ -182,14 +182,15 @@ class Job:
         return self._failure
 
     def _look_after(self) -> None:
-        # A store's calls stand in line: the looks have a connection of their own.
-        caller, store = Caller("albench-job-looks"), self.store.clone()
+        caller, store = Caller("albench-job-looks"), None
         pulses = [_Pulse() for _ in range(self.size)]
         try:
             for turn in itertools.count(1):
                 if self._closed.wait(LOOK_SECONDS) or self._failure is not None:
                     return
                 try:
+                    if store is None:  # a store's calls stand in line: the looks have a connection of their own
+                        store = caller.call(self.store.clone, patience_seconds=self.timeout_seconds)
                     failure, beats = caller.call(
                         functools.partial(self._look, store, turn), patience_seconds=self.timeout_seconds
                     )

@@ -19,8 +19,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from albench.engines.direct import DirectReader, DirectWriter, device_identity, distinct_devices, nccl_group
 from albench.engines.engine import Input
 from albench.engines.errors import PeerGoneError
@@ -77,8 +75,8 @@ class Rank:
         self._nccl: Any = None
         self._fingerprint: Any = None
         self._runs = 0
-        job.start()
         try:
+            job.start()
             with self.together():
                 self._introduce(local)
         except BaseException:
