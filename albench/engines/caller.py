@@ -26,6 +26,7 @@ class Caller:
 
     def __init__(self, name: str) -> None:
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self._closed = False
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
@@ -33,8 +34,10 @@ class Caller:
         """Return what `function` returns, or raise what it raises.
 
         `check` is called now and then while waiting, and what it raises ends the wait. Raises `TimeoutError` when the
-        call has not come back in time; it goes on, and later calls wait behind it.
+        call has not come back in time; it goes on, and later calls wait behind it. Raises RuntimeError after `close`.
         """
+        if self._closed:
+            raise RuntimeError("nobody makes calls any more")
         call = _Call(function)
         self._calls.put(call)
         # Counted in looks and not by the clock: the time that this process was stopped is nobody's fault.
@@ -52,6 +55,7 @@ class Caller:
 
     def close(self) -> None:
         """End the thread, after the call that it is at."""
+        self._closed = True
         self._calls.put(None)
         if threading.current_thread() is not self._thread:
             self._thread.join(FAREWELL_SECONDS)

@@ -287,5 +287,7 @@ def test_closing_twice_and_closing_what_never_began_is_nothing():
     with ranks(2, start=False) as (one, two):
         one.close()
         two.start()
+        start = time.monotonic()
         two.close()
         two.close()
+        assert time.monotonic() - start < 2, "nobody is there any more to be waited for"
