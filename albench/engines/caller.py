@@ -29,14 +29,17 @@ class Caller:
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=_work, args=(self._calls,), name=name, daemon=True)
         self._started = False
+        self._closed = False
         self._finalizer = weakref.finalize(self, self._calls.put, None)  # dropped without close(), the thread ends too
 
     def call(self, function: Callable[[], T], *, patience_seconds: float, check: Callable[[], None] | None = None) -> T:
         """Return what `function` returns, or raise what it raises.
 
         `check` is called now and then while waiting, and what it raises ends the wait. Raises `TimeoutError` when the
-        call has not come back in time; it goes on, and later calls wait behind it.
+        call has not come back in time; it goes on, and later calls wait behind it. Raises RuntimeError after `close`.
         """
+        if self._closed:
+            raise RuntimeError("nobody makes calls any more")
         call = _Call(function)
         self._calls.put(call)
         if not self._started:
@@ -57,6 +60,7 @@ class Caller:
 
     def close(self) -> None:
         """End the thread, after the call that it is at."""
+        self._closed = True
         self._finalizer()
         if self._started and threading.current_thread() is not self._thread:
             self._thread.join(FAREWELL_SECONDS)

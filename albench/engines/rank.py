@@ -75,8 +75,8 @@ class Rank:
         self._nccl: Any = None
         self._fingerprint: Any = None
         self._runs = 0
-        job.start()
         try:
+            job.start()
             with self.together():
                 self._introduce(local)
         except BaseException:

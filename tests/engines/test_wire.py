@@ -41,7 +41,11 @@ def in_threads(*functions):
 def new_groups(size):
     store = HashStore()
     jobs = [Job(store, rank=rank, size=size, timeout_seconds=20) for rank in range(size)]
-    return in_threads(*[lambda job=job: gloo_group(job, "wires", local=True) for job in jobs])
+    try:
+        return in_threads(*[lambda job=job: gloo_group(job, "wires", local=True) for job in jobs])
+    finally:
+        for job in jobs:
+            job.close()
 
 
 @contextlib.contextmanager
