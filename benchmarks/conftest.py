@@ -13,6 +13,7 @@ from __future__ import annotations
 import datetime
 import functools
 import os
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +41,9 @@ def pytest_addoption(parser):
     group = parser.getgroup("benchmark")
     # pytest-benchmark knows --benchmark-only and refuses --benchmark; people type the latter.
     group.addoption("--benchmark", dest="benchmark_only", action="store_true", help="The same as --benchmark-only.")
+    group.addoption(
+        "--ratios", type=Path, metavar="FILE", help="Write the ratios of test_engines.py to a Markdown file."
+    )
     group.addoption("--smoke", action="store_true", help="One round and two depths a benchmark: does it run at all?")
 
 
@@ -127,6 +131,12 @@ def train_and_record(benchmark, request):
     return run
 
 
+def pytest_benchmark_update_machine_info(machine_info):
+    """Say what was measured on, and not whose it is."""
+    machine_info["node"] = ""
+    machine_info["albench"] = surroundings()
+
+
 @pytest.fixture
 def contest(benchmark, request):
     """Return the `Contest` of this benchmark."""
@@ -138,6 +148,8 @@ def pytest_terminal_summary(terminalreporter, config):
     """Print the verdicts, so that a run answers the question it was started for."""
     if config.stash[contests.RATIOS]:
         contests.print_ratios(terminalreporter, config.stash[contests.RATIOS])
+        if path := config.getoption("--ratios"):
+            contests.write_ratios(path, config.stash[contests.RATIOS])
     records = [record for record in config.stash[RECORDS] if record.seconds]
     if not records or config.getoption("--smoke"):
         return

@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -98,21 +99,36 @@ class Contest:
 RATIOS = pytest.StashKey[list[Ratio]]()
 
 
+HEADINGS = ("claim", "subject", "ms", "baseline", "ms", "ratio", "interval", "target")
+
+
+def row(one: Ratio) -> tuple[str, ...]:
+    """Return a line of the table."""
+    return (
+        one.claim,
+        one.subject,
+        f"{1e3 * one.subject_seconds:.3g}",
+        one.baseline,
+        f"{1e3 * one.baseline_seconds:.3g}",
+        f"{one.ratio.estimate:.2f}",
+        f"[{one.ratio.low:.2f}, {one.ratio.high:.2f}]",
+        one.target,
+    )
+
+
 def print_ratios(terminalreporter: pytest.TerminalReporter, ratios: list[Ratio]) -> None:
     """Print what the contests of a session came to."""
     table = Table(title="time a mini-batch; a ratio over 1 means that the subject is faster")
-    for heading in ("claim", "subject", "ms", "baseline", "ms", "ratio", "interval", "target"):
+    for heading in HEADINGS:
         table.add_column(heading, justify="right" if heading in ("ms", "ratio") else "left")
     for one in ratios:
-        table.add_row(
-            one.claim,
-            one.subject,
-            f"{1e3 * one.subject_seconds:.3g}",
-            one.baseline,
-            f"{1e3 * one.baseline_seconds:.3g}",
-            f"{one.ratio.estimate:.2f}",
-            f"[{one.ratio.low:.2f}, {one.ratio.high:.2f}]",
-            one.target,
-        )
+        table.add_row(*row(one))
     terminalreporter.section("albench: engines, in turns with their baselines")
     Console(file=terminalreporter._tw._file, width=150, markup=False).print(table)
+
+
+def write_ratios(path: Path, ratios: list[Ratio]) -> None:
+    """Write the same as a Markdown table."""
+    lines = [HEADINGS, ("---",) * len(HEADINGS), *map(row, ratios)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"| {' | '.join(line)} |\n" for line in lines))
