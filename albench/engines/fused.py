@@ -141,6 +141,9 @@ class FusedEngine(Engine):
         if self._on_cuda:
             self.lane_kind = "cuda-stream"
         self._pool = torch.cuda.graph_pool_handle() if self._on_cuda else None
+        # One stream for all recordings: those of one stream share what is in the pool, and cuBLAS keeps a workspace
+        # for every stream that it has seen.
+        self._stream = torch.cuda.Stream(self.device) if self._on_cuda else None  # type: ignore[no-untyped-call]
         self._prepare_after = self._choose_prepare_after()
 
     def _choose_prepare_after(self) -> int | None:
@@ -227,7 +230,7 @@ class FusedEngine(Engine):
             capturing = self._on_cuda or self.prepare_uncompiled
             # "auto" compiles where there is nothing to capture.
             compiled = self.options.compile is True or (self.options.compile == "auto" and not capturing)
-            tick = Tick(self._stacks, item, compiled=compiled, pool=self._pool)
+            tick = Tick(self._stacks, item, compiled=compiled, pool=self._pool, stream=self._stream)
             self.notes += [note for note in tick.notes if note not in self.notes]
             if not (capturing or tick.compiled):
                 self._prepare_after = None  # neither captured nor compiled, it would be the slower way

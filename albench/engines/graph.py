@@ -205,6 +205,9 @@ class GraphEngine(LaneEngine):
             except Exception as error:
                 failure = error
         if failure is not None:
+            if on_cuda:
+                with contextlib.suppress(RuntimeError):  # the failure itself may have left the device unusable
+                    torch.cuda.synchronize(device)  # lanes may still be at work on the slots, which are freed now
             # Where the body fails while it is recorded, ending the recording fails as well, and less clearly.
             raise _first_component_error(failure)
         self._slots = slots

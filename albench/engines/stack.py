@@ -112,7 +112,10 @@ class Stack:
         self._group_rows = [self._rows_of_group(g) for g in range(len(groups))]
         self._step_rows = list(self.steps)
         self._rates_P = torch.cat(
-            [torch.full((c.stop - c.start,), self._group_rates[c.group]) for c in self._columns.values()]
+            [
+                torch.full((c.stop - c.start,), self._group_rates[c.group], dtype=like.dtype)
+                for c in self._columns.values()
+            ]
         ).to(self._weights)
         self._bound = Bound()
         self._linears: dict[str, StackedLinear] = {}

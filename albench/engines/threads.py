@@ -78,6 +78,8 @@ class ThreadsEngine(TaskEngine):
 
     def _run_lanes(self, inputs: Iterator[Input]) -> None:
         channels: list[Channel[Input]] = [Channel() for _ in range(self.lanes)]
+        # A new thread starts on the default stream; mini-batches and weights were made on the caller's.
+        caller = torch.cuda.current_stream(self.device) if self.device.type == "cuda" else None
         failures: list[BaseException] = []
 
         def abort() -> None:
@@ -90,7 +92,12 @@ class ThreadsEngine(TaskEngine):
             onward = channels[lane + 1] if lane + 1 < self.lanes else None
             device = self._lane_device(lane)
             try:
-                with torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext():
+                with contextlib.ExitStack() as stack:
+                    if caller is not None:
+                        stack.enter_context(torch.cuda.stream(caller))
+                        stack.enter_context(torch.cuda.device(device))
+                        # A launch gives this thread the device's context; cuBLAS warns where it is the first to ask.
+                        torch.zeros((), device=device)
                     for minibatch, features, target in channels[lane]:
                         if features.device != device:
                             features = features.to(device, non_blocking=True)

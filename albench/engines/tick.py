@@ -55,8 +55,11 @@ def _parts(target: Target) -> Iterator[Tensor | None]:
 class Tick:
     """The static buffers of a pipeline of stacks for mini-batches of one layout, and the body that runs a tick."""
 
-    def __init__(self, stacks: Sequence[Stack], first: Input, *, compiled: bool, pool: Any = None) -> None:
-        """`first` is a mini-batch of the layout; it lends its shapes and is not trained on. `pool`: see `record`."""
+    def __init__(
+        self, stacks: Sequence[Stack], first: Input, *, compiled: bool, pool: Any = None, stream: Any = None
+    ) -> None:
+        """`first` is a mini-batch of the layout; it lends its shapes and is not trained on. `pool`, `stream`: see
+        `record`."""
         self._stacks = list(stacks)
         self.compiled = compiled
         """Whether the body is compiled; False too where that was asked for and failed."""
@@ -88,12 +91,12 @@ class Tick:
         self._entry_rate, self._entry_active = self._rate[0], self._active[0]
         self._rate_written, self._active_written = 1.0, False
         self.refresh()
-        self._masked = self._prepare(lambda: self._advance(masked=True), device, pool)
+        self._masked = self._prepare(lambda: self._advance(masked=True), device, pool, stream)
         self._steady = self._masked
         if not self.compiled:
             # Preparing may run the body, and this one trains whatever lies in the buffers.
             saved = [buffer.clone() for stack in self._stacks for buffer in stack.buffers]
-            self._steady = self._prepare(lambda: self._advance(masked=False), device, pool)
+            self._steady = self._prepare(lambda: self._advance(masked=False), device, pool, stream)
             for buffer, value in zip((b for stack in self._stacks for b in stack.buffers), saved, strict=True):
                 buffer.copy_(value)
             self.refresh()
@@ -160,12 +163,12 @@ class Tick:
         _shift(self._rate, self._rate[:1], self._rate)
         _shift(self._active, self._active[:1], self._active)
 
-    def _prepare(self, body: Callable[[], None], device: torch.device, pool: Any) -> Callable[[], None]:
+    def _prepare(self, body: Callable[[], None], device: torch.device, pool: Any, stream: Any) -> Callable[[], None]:
         self.recordings += 1
         with torch.no_grad():
             if self.compiled:
                 body = self._compile(body)
-            return record(body, device=device, pool=pool)
+            return record(body, device=device, pool=pool, stream=stream)
 
     def _compile(self, body: Callable[[], None]) -> Callable[[], None]:
         """Return `body` compiled, or as it is where that fails: a compiler is not part of what albench asks for."""

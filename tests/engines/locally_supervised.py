@@ -15,7 +15,7 @@ class LocallySupervised(nn.Module):
         super().__init__()
         self.generator = torch.Generator().manual_seed(seed)
         self.dropout = dropout
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):  # on all devices torch warns, where there are several
             torch.manual_seed(seed)
             self.body = nn.Sequential(nn.Linear(features, width), nn.ReLU())
             self.head = nn.Sequential(nn.Linear(width, CLASSES))
