@@ -24,7 +24,7 @@ LEARNING_RATE = 1e-3
 WIDE = {"hidden_layers": 8, "width": 1024, "batch_size": 256, "minibatches": 24}
 NARROW = {"hidden_layers": 64, "width": 32, "batch_size": 16, "minibatches": 512}
 SMOKE = {"hidden_layers": 4, "width": 16, "batch_size": 8, "minibatches": 8}
-WIDTHS = (32, 64, 128, 256, 512)
+WIDTHS = (32, 64, 128, 256)
 
 
 @functools.cache
