@@ -18,22 +18,23 @@ from albench.engines.engine import intra_op_threads
 from albench.networks import associated_mlp, mlp
 from benchmarks.contest import Contender
 
-FEATURES, CLASSES = 64, 10
+CLASSES = 10
 LEARNING_RATE = 1e-3
 
-WIDE = {"hidden_layers": 8, "width": 1024, "batch_size": 256, "minibatches": 24}
-NARROW = {"hidden_layers": 64, "width": 32, "batch_size": 16, "minibatches": 512}
-SMOKE = {"hidden_layers": 4, "width": 16, "batch_size": 8, "minibatches": 8}
+WIDE = {"in_features": 784, "hidden_layers": 8, "width": 1024, "batch_size": 256, "minibatches": 48}
+"""The width of the paper's MLPs, on inputs as large as MNIST's."""
+NARROW = {"in_features": 64, "hidden_layers": 64, "width": 32, "batch_size": 16, "minibatches": 512}
+SMOKE = {"in_features": 64, "hidden_layers": 4, "width": 16, "batch_size": 8, "minibatches": 8}
 WIDTHS = (32, 64, 128, 256)
 
 
 @functools.cache
-def batches(batch_size: int, minibatches: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def batches(in_features: int, batch_size: int, minibatches: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Return random mini-batches: time does not depend on what is in them."""
     generator = torch.Generator().manual_seed(0)
     return [
         (
-            torch.randn(batch_size, FEATURES, generator=generator),
+            torch.randn(batch_size, in_features, generator=generator),
             torch.randint(CLASSES, (batch_size,), generator=generator),
         )
         for _ in range(minibatches)
@@ -46,7 +47,7 @@ def al(request):
 
     def make(engine: str, sizes: dict[str, int], **options) -> Contender:
         net = associated_mlp(
-            in_features=FEATURES,
+            in_features=sizes["in_features"],
             width=sizes["width"],
             hidden_layers=sizes["hidden_layers"],
             classes=CLASSES,
@@ -54,7 +55,7 @@ def al(request):
         )
         made = make_engine(engine, net, learning_rate=LEARNING_RATE, **options)
         request.addfinalizer(made.close)
-        data = batches(sizes["batch_size"], sizes["minibatches"])
+        data = batches(sizes["in_features"], sizes["batch_size"], sizes["minibatches"])
         lanes = f", {made.lanes} lanes" if made.lanes > 1 else ""
         rows = ", all target rows" if options.get("distinct_targets") is False else ""
         compiled = " compiled" if options.get("compile") is True else ""
@@ -66,14 +67,20 @@ def al(request):
 
 def bp(sizes: dict[str, int], *, threads: int = 1, compiled: bool = False) -> Contender:
     """Return BP on the twin network: cross-entropy, backward pass, fused Adam."""
-    net = mlp(in_features=FEATURES, width=sizes["width"], hidden_layers=sizes["hidden_layers"], classes=CLASSES, seed=0)
+    net = mlp(
+        in_features=sizes["in_features"],
+        width=sizes["width"],
+        hidden_layers=sizes["hidden_layers"],
+        classes=CLASSES,
+        seed=0,
+    )
     optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE, fused=True)
 
     def loss_of(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return F.cross_entropy(net(x), y)
 
     loss = torch.compile(loss_of) if compiled else loss_of
-    data = batches(sizes["batch_size"], sizes["minibatches"])
+    data = batches(sizes["in_features"], sizes["batch_size"], sizes["minibatches"])
 
     def run() -> None:
         with intra_op_threads(threads):
@@ -157,9 +164,13 @@ def test_engine_overhead(benchmark, sizes, engine, lanes):
     """
     wide = sizes(WIDE)
     net = associated_mlp(
-        in_features=FEATURES, width=wide["width"], hidden_layers=wide["hidden_layers"], classes=CLASSES, seed=0
+        in_features=wide["in_features"],
+        width=wide["width"],
+        hidden_layers=wide["hidden_layers"],
+        classes=CLASSES,
+        seed=0,
     )
-    data = batches(wide["batch_size"], wide["minibatches"])
+    data = batches(wide["in_features"], wide["batch_size"], wide["minibatches"])
     shares = []
     with make_engine(engine, net, learning_rate=LEARNING_RATE, lanes=lanes, trace=True) as made:
         made.fit(data[:2])

@@ -1,6 +1,7 @@
 """The command line as a user meets it: real processes, bad input in one line, reports from real runs."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -178,9 +179,13 @@ def test_benchmarks_run_and_render(tmp_path):
     """Both spellings of the option; the JSON file becomes a report like any records."""
     file = tmp_path / "b.json"
     command = [sys.executable, "-m", "pytest", "-q", "--smoke", "-p", "no:cacheprovider"]
+    # pytest-benchmark does nothing in a worker of pytest-xdist, and this run is not one.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
     for options in (["--benchmark", "benchmarks/test_samples.py", "--benchmark-json", str(file)],
                     ["benchmarks/test_samples.py", "--benchmark-only"]):  # fmt: skip
-        result = subprocess.run([*command, *options], capture_output=True, text=True, timeout=200, check=False)
+        result = subprocess.run(
+            [*command, *options], capture_output=True, text=True, timeout=200, check=False, env=environment
+        )
         assert result.returncode == 0, result.stdout + result.stderr
         assert " passed" in result.stdout
     benchmarks = json.loads(file.read_text())["benchmarks"]

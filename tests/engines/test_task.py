@@ -217,3 +217,36 @@ def test_on_cuda_the_rate_is_a_float32_on_the_device():
         for group, rate in zip(made._optimizer.param_groups, made.group_rates, strict=True):
             assert group["lr"].is_cuda
             assert group["lr"].item() == torch.tensor(1e-2 / (k + 1) * rate, dtype=torch.float32).item()
+
+
+class PartlyIdle(LocallySupervised):
+    """Its head gets no gradient on mini-batches of one size: Adam must leave it alone there, its count too."""
+
+    def forward(self, features, target):
+        update = super().forward(features, target)
+        if len(features) == 8:
+            return update
+        return update._replace(losses={"local": self.body(features).square().mean()})
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 1e-2])
+def test_steps_are_adams_own_to_the_last_bit(weight_decay):
+    """Also where a parameter has no gradient, at first and later, and where a state was loaded in between."""
+    sizes = [5, 8, 8, 5, 8]
+    data = [batches(1, batch_size=size, seed=k)[0] for k, size in enumerate(sizes)]
+    net = LocalNetwork(PartlyIdle, 1)
+    with make_engine("serial", net, learning_rate=1e-2, weight_decay=weight_decay) as engine:
+        engine.fit(data[:3])
+        engine.load_state_dict(engine.state_dict())
+        engine.fit(data[3:])
+        state = engine.state_dict()["components"][0]
+    (component,) = LocalNetwork(PartlyIdle, 1).components
+    optimizer = torch.optim.Adam(component.parameters(), lr=1e-2, weight_decay=weight_decay, fused=True)
+    for x, y in data:
+        optimizer.zero_grad()
+        component(x, y).losses["local"].backward()
+        optimizer.step()
+    for name, parameter in component.named_parameters():
+        assert torch.equal(parameter, state["weights"][name]), name
+        for moment, value in optimizer.state[parameter].items():
+            assert torch.equal(value, state["optimizer"][name][moment]), (name, moment)
