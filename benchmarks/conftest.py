@@ -27,7 +27,7 @@ import torch
 
 from albench.data import load_dataset
 from albench.harness import benchmark_json, environment
-from albench.harness.case import held_out_accuracy, trainer_options, warm_up
+from albench.harness.case import held_out_accuracy, trainer_options, WARM_UP_MINIBATCHES
 from albench.harness.records import Record
 from albench.harness.scenario import Scenario
 from albench.methods import make_trainer
@@ -91,17 +91,20 @@ def train_and_record(benchmark, request):
         batches = dataset.batches(
             batch_size=scenario.batch_size, count=scenario.minibatches, seed=scenario.seed, dtype=dtype
         )
-        warm_up(scenario, dataset, batches)
         trainers = []
 
         def fresh():
+            if trainers:
+                trainers.pop().close()
             trainers.append(make_trainer(scenario.method, trainer_options(scenario, dataset)))
-            return (batches,), {}
+            trainers[-1].warm_up(batches[:WARM_UP_MINIBATCHES])
+            return (trainers[-1].prepare(batches),), {}
 
         rounds = 1 if request.config.getoption("--smoke") else ROUNDS
         started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         benchmark.pedantic(lambda b: trainers[-1].train(b), setup=fresh, rounds=rounds, iterations=1)
         trainer = trainers[-1]
+        request.addfinalizer(trainer.close)
         reached, reason = held_out_accuracy(trainer, dataset, dtype)
         record = Record(
             key=scenario.key,
@@ -121,6 +124,7 @@ def train_and_record(benchmark, request):
             accuracy=reached,
             accuracy_reason=reason,
             losses=trainer.losses,
+            flops_per_minibatch=trainer.flops(batches[0]),
             notes=[*trainer.notes, "measured in one process with the other cases, not isolated"],
         )
         benchmark.group = f"{request.path.stem}: width {scenario.width}, batch {scenario.batch_size}"

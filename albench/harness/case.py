@@ -1,7 +1,7 @@
 """Case: one scenario measured in the process that this runs in. The runner gives every case a fresh one.
 
 What is timed: N mini-batches from an empty to a drained pipeline, optimizer included, data already in memory. What is
-not: building the network, loading and cutting the data, a warm-up on a network of its own that is thrown away, and
+not: building the network, loading and cutting the data, a warm-up after which the trainer is as freshly made, and
 everything after the window (held-out accuracy, task times).
 """
 
@@ -11,6 +11,7 @@ import gc
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,17 +47,24 @@ def trainer_options(scenario: Scenario, dataset: Dataset, **changes: Any) -> Tra
         "distinct_targets": scenario.distinct_targets,
         "dtype": getattr(torch, scenario.precision),
         "seed": scenario.seed,
+        "microbatches": scenario.microbatches,
+        "replicas": scenario.replicas,
+        "device": scenario.device,
     }
     return TrainerOptions(**(options | changes))
 
 
-def time_training(trainer: Trainer, batches: list[Batch]) -> float:
+def time_training(trainer: Trainer, batches: Sequence[Batch], device: str = "cpu") -> float:
     """Return the wall seconds of training on `batches`, all in memory, from an empty to a drained pipeline."""
     gc.collect()
     gc.disable()  # a collection inside the window would be charged to whichever method it hits
     try:
+        if device == "cuda":
+            torch.cuda.synchronize()
         start = time.perf_counter()
         trainer.train(batches)
+        if device == "cuda":
+            torch.cuda.synchronize()
         return time.perf_counter() - start
     finally:
         gc.enable()
@@ -67,12 +75,16 @@ def measure(scenario: Scenario, *, data_dir: Path | None = None) -> Outcome:
     dataset = load_dataset(scenario.dataset, data_dir=data_dir, seed=scenario.seed)
     dtype = getattr(torch, scenario.precision)
     batches = dataset.batches(
-        batch_size=scenario.batch_size, count=scenario.minibatches, seed=scenario.seed, dtype=dtype
+        batch_size=scenario.batch_size,
+        count=scenario.minibatches,
+        seed=scenario.seed,
+        dtype=dtype,
+        device=scenario.device,
     )
-    warm_up(scenario, dataset, batches)
     trainer = make_trainer(scenario.method, trainer_options(scenario, dataset))
     try:
-        seconds = time_training(trainer, batches)
+        trainer.warm_up(batches[:WARM_UP_MINIBATCHES])
+        seconds = time_training(trainer, trainer.prepare(batches), scenario.device)
         held_out, reason = held_out_accuracy(trainer, dataset, dtype)
         return Outcome(
             seconds=seconds,
@@ -84,6 +96,7 @@ def measure(scenario: Scenario, *, data_dir: Path | None = None) -> Outcome:
             accuracy=held_out,
             accuracy_reason=reason,
             losses=trainer.losses,
+            flops_per_minibatch=trainer.flops(batches[0]),
             task_seconds=task_seconds(scenario, dataset, batches),
             peak_memory_bytes=peak_memory_bytes(),
             notes=list(trainer.notes),
@@ -92,18 +105,12 @@ def measure(scenario: Scenario, *, data_dir: Path | None = None) -> Outcome:
         trainer.close()
 
 
-def warm_up(scenario: Scenario, dataset: Dataset, batches: list[Batch]) -> None:
-    """Train a network that is thrown away, so that nothing in the timed window happens for the first time."""
-    trainer = make_trainer(scenario.method, trainer_options(scenario, dataset))
-    trainer.train(batches[:WARM_UP_MINIBATCHES])
-    trainer.close()
-
-
 def held_out_accuracy(trainer: Trainer, dataset: Dataset, dtype: torch.dtype) -> tuple[float | None, str]:
     """Return the held-out accuracy reached, or None and why."""
     if dataset.held_out_x is None or dataset.held_out_y is None:
         return None, f"{dataset.name} data has random labels: there is nothing to learn"
-    return accuracy(trainer, dataset.held_out_x.to(dtype), dataset.held_out_y), ""
+    x, y = (t.to(trainer.device) for t in (dataset.held_out_x, dataset.held_out_y))
+    return accuracy(trainer, x.to(dtype), y), ""
 
 
 def task_seconds(scenario: Scenario, dataset: Dataset, batches: list[Batch]) -> list[float] | None:

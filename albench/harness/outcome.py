@@ -19,6 +19,7 @@ class Outcome(msgspec.Struct, kw_only=True, tag=True):
     accuracy: float | None
     accuracy_reason: str
     losses: list[dict[str, float]]
+    flops_per_minibatch: int | None
     task_seconds: list[float] | None
     peak_memory_bytes: int
     notes: list[str]

@@ -64,6 +64,8 @@ class Record(msgspec.Struct, kw_only=True, frozen=True, tag_field="format", tag=
     """Where there is no accuracy: why."""
     losses: list[dict[str, float]] | None = None
     """Local losses of the last mini-batch, one entry a component."""
+    flops_per_minibatch: int | None = None
+    """Floating-point operations of the matrix products of one step, forward and backward; None: not counted."""
     task_seconds: list[float] | None = None
     """Median time of one task of each component, taken after the window by the serial engine, for projections."""
     peak_memory_bytes: int | None = None

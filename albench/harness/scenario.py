@@ -22,6 +22,9 @@ Purpose = Literal["time", "accuracy"]
 """What a scenario is run for: a point of a time fit, or a network trained to the end."""
 
 PRECISIONS = ("float32", "float64")
+DEVICES = ("cpu", "cuda")
+ADDED_LATER = ("microbatches", "replicas", "device")
+"""Fields that the first records did not have: at their defaults they are left out of the key, which stays the same."""
 NETWORKS = ("mlp",)
 
 
@@ -30,9 +33,9 @@ class Scenario:
     """One point of a sweep."""
 
     method: str
-    """What is compared: "al" or "bp"."""
+    """What is compared; `albench.methods.METHODS` names them."""
     engine: str
-    """What runs it: "serial", "threads", "fused", "streams" or "graph" for AL, "eager" for BP."""
+    """What runs it, one of the method's engines."""
     hidden_layers: int
     """ℓ, the paper's depth; an AL network has ℓ/2 components, so AL takes even numbers only."""
     width: int
@@ -59,6 +62,12 @@ class Scenario:
     """Seed of weights and of the order of the data."""
     purpose: Purpose = "time"
     """"time": a point of a time sweep; "accuracy": trained to the end."""
+    microbatches: int = 1
+    """M, microbatches that each mini-batch is cut into; only for methods that do that."""
+    replicas: int = 1
+    """Copies of the network that train on a share of each mini-batch; only for methods that do that."""
+    device: str = "cpu"
+    """Where it runs: "cpu" or "cuda"."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run, in one line."""
@@ -68,9 +77,11 @@ class Scenario:
         dataset_named(self.dataset)
         if self.network not in NETWORKS:
             raise unknown_name("network", self.network, NETWORKS)
+        if self.device not in DEVICES:
+            raise unknown_name("device", self.device, DEVICES)
         if self.precision not in PRECISIONS:
             raise unknown_name("precision", self.precision, PRECISIONS)
-        for name in ("hidden_layers", "width", "batch_size", "minibatches", "lanes"):
+        for name in ("hidden_layers", "width", "batch_size", "minibatches", "lanes", "microbatches", "replicas"):
             value = getattr(self, name)
             if value < 1:
                 raise UsageError(f"{name.replace('_', ' ')} is {value}: give a whole number of at least 1")
@@ -92,7 +103,11 @@ class Scenario:
     @cached_property
     def key(self) -> str:
         """Sixteen hexadecimal digits that stand for all of the above."""
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
+        fields = dataclasses.asdict(self)
+        for field in dataclasses.fields(self):
+            if field.name in ADDED_LATER and fields[field.name] == field.default:
+                del fields[field.name]
+        text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property

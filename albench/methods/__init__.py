@@ -28,6 +28,10 @@ class Method:
     """Those of them that run on a CUDA device only."""
     lane_engines: tuple[str, ...] = ()
     """Those of them whose lanes each run components of their own: time is flat in depth until the lanes are full."""
+    microbatches: tuple[int, ...] = ()
+    """M that a suite tries, where the method cuts a mini-batch into microbatches; empty: it does not."""
+    chunks: int = 1
+    """Stages that each lane holds, where the method cuts the network into stages."""
     module: str
     """The module that makes its trainer: a function ``make_trainer(options)``."""
 
@@ -40,7 +44,9 @@ METHODS: dict[str, Method] = {
         lane_engines=("threads", "ranks", "streams", "graph"),
         module="albench.methods.al",
     ),
-    "bp": Method(title="BP", engines=("eager",), module="albench.methods.bp"),
+    "bp": Method(
+        title="BP", engines=("eager", "compiled", "graph"), cuda_engines=("graph",), module="albench.methods.bp"
+    ),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from torch import Tensor
 
@@ -24,7 +24,8 @@ class AssociatedTrainer(Trainer):
             classes=options.classes,
             bridge_width=options.bridge_width,
             seed=options.seed,
-        ).to(options.dtype)
+        ).to(device=options.device, dtype=options.dtype)
+        self.device = options.device
         self._engine = make_engine(
             options.engine,
             self._network,
@@ -40,6 +41,12 @@ class AssociatedTrainer(Trainer):
         self.components = len(self._network.components)
         self.effective_parameters = sum(p.numel() for p in self._network.effective_parameters())
         self.affiliated_parameters = sum(p.numel() for p in self._network.affiliated_parameters())
+
+    def warm_up(self, batches: Sequence[Batch]) -> None:
+        """Train on mini-batches and go back to where the engine began."""
+        state = self._engine.state_dict()
+        self._engine.fit(batches)
+        self._engine.load_state_dict(state)
 
     def train(self, batches: Iterable[Batch]) -> None:
         """Train on mini-batches and return when the pipeline has drained."""

@@ -6,7 +6,7 @@ each operator's work, which is the other way to use the hardware that AL uses fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -40,6 +40,15 @@ class BackPropagationTrainer(Trainer):
         self._last_loss: Tensor | None = None
         self.lanes = options.lanes
         self.effective_parameters = sum(p.numel() for p in self._network.parameters())
+
+    def warm_up(self, batches: Sequence[Batch]) -> None:
+        """Train on mini-batches and go back to the first weights."""
+        weights = {name: tensor.clone() for name, tensor in self._network.state_dict().items()}
+        optimizer = self._optimizer.state_dict()
+        self.train(batches)
+        self._network.load_state_dict(weights)
+        self._optimizer.load_state_dict(optimizer)
+        self._minibatches_seen = 0
 
     def train(self, batches: Iterable[Batch]) -> None:
         """Train on mini-batches, one step each."""

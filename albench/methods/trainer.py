@@ -30,6 +30,12 @@ class TrainerOptions:
     seed: int = 0
     trace: bool = False
     """Keep a span a task, where the method has tasks."""
+    microbatches: int = 1
+    """M, microbatches that a mini-batch is cut into, where the method does that."""
+    replicas: int = 1
+    """Copies of the network that train on a share of each mini-batch, where the method does that."""
+    device: str = "cpu"
+    """Where the network is and the mini-batches come from: "cpu" or "cuda"."""
 
 
 class Trainer(ABC):
@@ -45,8 +51,22 @@ class Trainer(ABC):
     """Parameters that a prediction uses."""
     affiliated_parameters: int
     """Parameters that serve training only."""
+    device: str = "cpu"
+    """Where `predict` takes its x."""
     notes: Sequence[str] = ()
     """What a reader of the record should know."""
+
+    def prepare(self, batches: Sequence[Batch]) -> Sequence[Batch]:
+        """Return mini-batches as `train` takes them without moving data: called once, outside the timed window.
+
+        Any sequence of mini-batches can be trained on without this; a method whose processes are elsewhere then sends
+        them as it trains.
+        """
+        return batches
+
+    @abstractmethod
+    def warm_up(self, batches: Sequence[Batch]) -> None:
+        """Train on mini-batches and be as freshly made again, so that nothing later happens for the first time."""
 
     @abstractmethod
     def train(self, batches: Iterable[Batch]) -> None:
@@ -60,6 +80,13 @@ class Trainer(ABC):
     @abstractmethod
     def losses(self) -> list[dict[str, float]]:
         """The losses of the last mini-batch, one entry a component (one in all for BP)."""
+
+    def flops(self, batch: Batch) -> int | None:  # noqa: ARG002 - for those that count
+        """Return the floating-point operations of the matrix products of one step on `batch`; None: not counted.
+
+        Forward and backward pass as this method runs them, on a copy: training is left as it was.
+        """
+        return None
 
     def close(self) -> None:  # noqa: B027 - most trainers hold nothing
         """Give back what the trainer holds."""
