@@ -16,9 +16,10 @@ import sys
 import threading
 import types
 from collections.abc import Iterator
-from multiprocessing import connection
+from multiprocessing import connection, resource_tracker
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
+from typing import NamedTuple
 
 PARENT_DIED = 3
 """Exit status of a child that ended itself because its parent was gone."""
@@ -41,7 +42,9 @@ def _forked() -> None:
     """Let a forked child have a forkserver of its own: its parent's is not its child, and cannot be waited for."""
     global _starting
     _starting = threading.RLock()  # whoever held it was not copied
-    vars(multiprocessing.forkserver._forkserver)["_forkserver_pid"] = None
+    state = vars(multiprocessing.forkserver._forkserver)
+    state["_forkserver_pid"] = None
+    state.pop("ensure_running", None)  # a borrowed one is the parent's (`use_server`)
 
 
 os.register_at_fork(after_in_child=_forked)
@@ -86,6 +89,35 @@ def describe_exit(code: int | None) -> str:
         names = {number.value: number.name for number in signal.Signals}  # most real-time signals have none
         return f"ended by signal {names.get(-code, -code)}"
     return f"ended with exit status {code}"
+
+
+class ServerAddress(NamedTuple):
+    """Where a forkserver listens."""
+
+    address: str
+    key: bytes | None
+    """What whoever asks it for a child must know, from Python 3.14 on."""
+
+
+def server_address() -> ServerAddress:
+    """Return where this process's forkserver listens, so that a child can `use_server`; starts it if need be."""
+    with nameless_main(), child_environment():
+        multiprocessing.forkserver.ensure_running()
+    state = vars(multiprocessing.forkserver._forkserver)
+    return ServerAddress(state["_forkserver_address"], state.get("_forkserver_authkey"))
+
+
+def use_server(server: ServerAddress) -> None:
+    """Let this process, itself a child of that forkserver, ask it for children too.
+
+    One of its own would have to import torch first. The server lives as long as anybody who can ask it, and these
+    children are this process's as any other's would be: they see its end, and it sees theirs.
+    """
+    vars(multiprocessing.forkserver._forkserver).update(
+        _forkserver_address=server.address,
+        _forkserver_authkey=server.key,
+        ensure_running=resource_tracker.ensure_running,  # it is not this process's child, and cannot be waited for
+    )
 
 
 @contextlib.contextmanager

@@ -19,7 +19,17 @@ import msgspec
 from albench.errors import UsageError
 from albench.harness.outcome import Failure, Outcome
 from albench.harness.scenario import Scenario
-from albench.process import child_environment, describe_exit, end_process, forkserver, nameless_main, watch_parent
+from albench.process import (
+    ServerAddress,
+    child_environment,
+    describe_exit,
+    end_process,
+    forkserver,
+    nameless_main,
+    server_address,
+    use_server,
+    watch_parent,
+)
 
 PRELOAD = "albench.harness.preload"
 EXIT_SECONDS = 2.0
@@ -31,7 +41,8 @@ def run_isolated(scenario: Scenario, *, data_dir: Path | None, limit_seconds: fl
     server = forkserver(PRELOAD)
     receiver, sender = server.Pipe(duplex=False)
     process = server.Process(
-        target=_case_main, args=(sender, msgspec.json.encode(scenario), str(data_dir) if data_dir else "")
+        target=_case_main,
+        args=(sender, msgspec.json.encode(scenario), str(data_dir) if data_dir else "", server_address()),
     )
     with nameless_main(), child_environment():
         process.start()
@@ -65,10 +76,11 @@ def _death(process: BaseProcess) -> Failure:
     return Failure(status="failed", reason=f"{describe_exit(code)}{' and no result' if (code or 0) >= 0 else ''}")
 
 
-def _case_main(sender: connection.Connection, scenario: bytes, data_dir: str) -> None:
+def _case_main(sender: connection.Connection, scenario: bytes, data_dir: str, address: ServerAddress) -> None:
     """Run in the case's process: measure and answer."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle, and it ends this process
     watch_parent()
+    use_server(address)  # a method may run in processes of its own
     with contextlib.suppress(BrokenPipeError):
         sender.send_bytes(_measure(scenario, data_dir))
     sender.close()

@@ -1,0 +1,11 @@
+"""GPipe on torch.distributed.pipelining, one process a lane (`albench.methods.pipelines`)."""
+
+from __future__ import annotations
+
+from albench.methods.pipelines import PipelineTrainer
+from albench.methods.trainer import Trainer, TrainerOptions
+
+
+def make_trainer(options: TrainerOptions) -> Trainer:
+    """Return a trainer."""
+    return PipelineTrainer(options, method="gpipe")
