@@ -17,6 +17,7 @@ from albench.errors import UsageError, unknown_name
 from albench.harness.scenario import Purpose, Scenario
 from albench.machine import usable_cores
 from albench.methods import METHODS, method_named
+from albench.methods.cutting import PIPELINES, microbatch_fault
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +27,25 @@ class Contender:
     method: str
     engine: str
     lanes: int = 1
+    microbatches: int = 1
+    """M, of methods that cut their mini-batches."""
+    replicas: int = 1
+    """Copies of the network, of methods that have several."""
 
     @property
     def takes_lanes(self) -> bool:
         """Whether a number of lanes means anything to it."""
         return self.engine != "serial"
+
+    @property
+    def takes_microbatches(self) -> bool:
+        """Whether it cuts its mini-batches."""
+        return self.method in PIPELINES
+
+    @property
+    def takes_replicas(self) -> bool:
+        """Whether it can train several copies of the network."""
+        return self.method == "al-ddp"
 
 
 AL_SERIAL = Contender(method="al", engine="serial")
@@ -65,15 +80,25 @@ class Grid:
     dataset: str = "digits"
     seeds: tuple[int, ...] = (0,)
     learning_rate: float = 3e-3
+    bridge_width: int | None = None
+    device: str = "cpu"
     purpose: Purpose = "time"
 
     def scenarios(self) -> list[Scenario]:
-        """Return the scenarios, contender by contender."""
+        """Return the scenarios, contender by contender.
+
+        An M that a batch size or a schedule does not allow is left out where another M of the same contender is
+        allowed, so that one axis serves all methods; where none is, the first one is refused in words.
+        """
         return [
             Scenario(
                 method=contender.method,
                 engine=contender.engine,
                 lanes=contender.lanes,
+                microbatches=contender.microbatches,
+                replicas=contender.replicas,
+                bridge_width=self.bridge_width,
+                device=self.device,
                 hidden_layers=hidden_layers,
                 width=width,
                 batch_size=batch_size,
@@ -86,7 +111,22 @@ class Grid:
             for contender, width, batch_size, hidden_layers, minibatches, seed in itertools.product(
                 self.contenders, self.widths, self.batch_sizes, self.hidden_layers, self.minibatches, self.seeds
             )
+            if not self._left_out(contender, batch_size)
         ]
+
+    def _left_out(self, contender: Contender, batch_size: int) -> bool:
+        """Whether this M cannot be, and another M of the same contender can."""
+
+        def possible(one: Contender) -> bool:
+            return not microbatch_fault(
+                one.method, lanes=one.lanes, batch_size=batch_size, microbatches=one.microbatches
+            )
+
+        return not possible(contender) and any(
+            possible(one)
+            for one in self.contenders
+            if dataclasses.replace(one, microbatches=contender.microbatches) == contender
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,18 +257,22 @@ class Overrides:
     lanes: tuple[int, ...] | None = None
     seeds: tuple[int, ...] | None = None
     datasets: tuple[str, ...] | None = None
+    microbatches: tuple[int, ...] | None = None
+    replicas: tuple[int, ...] | None = None
+    device: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse unknown names and empty lanes."""
+        """Refuse unknown names, and numbers of lanes, microbatches and replicas under one."""
         for method in self.methods or ():
             method_named(method)
         known = sorted({engine for method in METHODS.values() for engine in method.engines})
         for engine in self.engines or ():
             if engine not in known:
                 raise unknown_name("engine", engine, known)
-        for lanes in self.lanes or ():
-            if lanes < 1:
-                raise UsageError(f"lanes is {lanes}: give a whole number of at least 1")
+        for name in ("lanes", "microbatches", "replicas"):
+            for value in getattr(self, name) or ():
+                if value < 1:
+                    raise UsageError(f"{name} is {value}: give a whole number of at least 1")
 
     def apply(self, grid: Grid) -> list[Grid]:
         """Return the grid with these axes, one a data set."""
@@ -238,12 +282,14 @@ class Overrides:
             if (self.methods is None or contender.method in self.methods)
             and (self.engines is None or contender.engine in self.engines)
         ]
-        if self.lanes is not None:
-            contenders = [
-                dataclasses.replace(contender, lanes=lanes)
-                for contender in contenders
-                for lanes in (self.lanes if contender.takes_lanes else (contender.lanes,))
-            ]
+        for name in ("lanes", "microbatches", "replicas"):
+            values = getattr(self, name)
+            if values is not None:
+                contenders = [
+                    dataclasses.replace(contender, **{name: value})
+                    for contender in contenders
+                    for value in (values if getattr(contender, f"takes_{name}") else (getattr(contender, name),))
+                ]
         changed = dataclasses.replace(
             grid,
             contenders=tuple(dict.fromkeys(contenders)),
@@ -252,6 +298,7 @@ class Overrides:
             batch_sizes=self.batch_sizes or grid.batch_sizes,
             minibatches=self.minibatches or grid.minibatches,
             seeds=self.seeds or grid.seeds,
+            device=self.device or grid.device,
         )
         return [dataclasses.replace(changed, dataset=name) for name in self.datasets or (grid.dataset,)]
 
