@@ -165,8 +165,12 @@ def run(
     device: Annotated[str | None, typer.Option(help="Where to run: cpu or cuda.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Data sets.")] = None,
     seed: Annotated[str | None, typer.Option(help="Seeds of weights and data order.")] = None,
-    rounds: Annotated[int, typer.Option(help="The most rounds; each runs every case once.")] = 3,
-    time_limit: Annotated[float | None, typer.Option(help="Seconds after which no further round goes on.")] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="The most rounds, each runs every case once; else the suite's own.")
+    ] = None,
+    time_limit: Annotated[
+        float | None, typer.Option(help="Seconds after which no further round goes on; else the suite's own.")
+    ] = None,
     case_limit: Annotated[float, typer.Option(help="Seconds after which a case is ended.")] = 300.0,
     order_seed: Annotated[int, typer.Option(help="Seed of the shuffled order.")] = 0,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed cases again.")] = False,
@@ -175,6 +179,7 @@ def run(
 ) -> None:
     """Measure a suite into a directory and report on it; run again, it goes on where it was."""
     with one_line_errors():
+        chosen = suites.suite_named(suite)
         overrides = suites.Overrides(
             methods=_list(method, "--method"),
             engines=_list(engine, "--engine"),
@@ -193,7 +198,11 @@ def run(
             suite,
             overrides,
             out_dir,
-            runner.Limits(rounds=rounds, sweep_seconds=time_limit, case_seconds=case_limit),
+            runner.Limits(
+                rounds=chosen.rounds if rounds is None else rounds,
+                sweep_seconds=chosen.sweep_seconds if time_limit is None else time_limit,
+                case_seconds=case_limit,
+            ),
             no_progress=no_progress,
             data_dir=data_dir,
             order_seed=order_seed,

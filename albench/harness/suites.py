@@ -17,7 +17,7 @@ from albench.errors import UsageError, unknown_name
 from albench.harness.scenario import Purpose, Scenario
 from albench.machine import usable_cores
 from albench.methods import METHODS, method_named
-from albench.methods.cutting import PIPELINES, microbatch_fault
+from albench.methods.cutting import PIPELINES, microbatch_fault, most_lanes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +68,18 @@ def bp_threads(lanes: int) -> Contender:
     return Contender(method="bp", engine="eager", lanes=lanes)
 
 
+def pipelines(lanes: int, linear_layers: int) -> list[Contender]:
+    """Return every pipeline of BP on `lanes` lanes, or as many as it has stages for, with each M that it is tried with.
+
+    `linear_layers` are those of the network that is cut into stages.
+    """
+    return [
+        Contender(method=name, engine="ranks", lanes=min(lanes, most_lanes(name, linear_layers)), microbatches=m)
+        for name in PIPELINES
+        for m in method_named(name).microbatches
+    ]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Grid:
     """Every combination of its axes."""
@@ -80,7 +92,8 @@ class Grid:
     dataset: str = "digits"
     seeds: tuple[int, ...] = (0,)
     learning_rate: float = 3e-3
-    bridge_width: int | None = None
+    bridge_factor: int | None = None
+    """Units in the bridges' hidden layer, in widths; None: bridges of one layer."""
     device: str = "cpu"
     purpose: Purpose = "time"
 
@@ -97,7 +110,7 @@ class Grid:
                 lanes=contender.lanes,
                 microbatches=contender.microbatches,
                 replicas=contender.replicas,
-                bridge_width=self.bridge_width,
+                bridge_width=self.bridge_factor and self.bridge_factor * width,
                 device=self.device,
                 hidden_layers=hidden_layers,
                 width=width,
@@ -137,6 +150,10 @@ class Suite:
     """One line: the question it answers."""
     grids: Callable[[int], Sequence[Grid]]
     """Makes the grids for a machine with so many cores."""
+    rounds: int = 3
+    """The most rounds, where the command line does not say."""
+    sweep_seconds: float | None = None
+    """After this no case of a further round starts, where the command line does not say."""
 
 
 def _everyone(lanes: int) -> tuple[Contender, ...]:
@@ -232,6 +249,53 @@ def _accuracy(lanes: int) -> list[Grid]:  # noqa: ARG001 - lanes change no accur
     ]
 
 
+MOST_BASELINE_LANES = 8
+BASELINE_LAYERS, BASELINE_BATCH = 8, 256
+BASELINE_SECONDS = 400.0
+"""With the case that is under way then, the suites of baselines end within eight minutes on two cores."""
+
+
+def baseline_lanes(cores: int) -> int:
+    """Return K for a machine with so many cores: the largest power of two, so that a batch has equal shares for it."""
+    return 1 << (min(cores, MOST_BASELINE_LANES).bit_length() - 1)
+
+
+def _baselines(cores: int, *, width: int, bridge_factor: int | None = None) -> list[Grid]:
+    """Return everything that trains the same network on the same K lanes, each in its own way."""
+    lanes = baseline_lanes(cores)
+    contenders = [
+        BP,
+        bp_threads(lanes),
+        Contender(method="bp", engine="compiled", lanes=lanes),
+        AL_SERIAL,
+        al_threads(lanes),
+        Contender(method="al", engine="ranks", lanes=lanes),
+        al_fused(lanes),
+        Contender(method="ddp", engine="ranks", lanes=lanes),
+        Contender(method="al-ddp", engine="ranks", replicas=lanes),
+        *pipelines(lanes, BASELINE_LAYERS + (1 if bridge_factor is None else 2)),
+    ]
+    return [
+        Grid(
+            contenders=tuple(dict.fromkeys(contenders)),
+            hidden_layers=(BASELINE_LAYERS,),
+            widths=(width,),
+            batch_sizes=(BASELINE_BATCH,),
+            minibatches=(24,),
+            bridge_factor=bridge_factor,
+        )
+    ]
+
+
+def _baselines_equal_depth(cores: int) -> list[Grid]:
+    return _baselines(cores, width=1024)
+
+
+def _baselines_fair(cores: int) -> list[Grid]:
+    # Bridges of 5·W make AL's step six times as heavy: at half the width the suite takes as long as the other one.
+    return _baselines(cores, width=512, bridge_factor=5)
+
+
 SUITES: dict[str, Suite] = {
     "quickstart": Suite(
         description="the tour: time against depth and n in two regimes, and accuracy", grids=_quickstart
@@ -241,6 +305,18 @@ SUITES: dict[str, Suite] = {
     "samples": Suite(description="time against n, the training instances", grids=_samples),
     "batch": Suite(description="throughput against batch size", grids=_batch),
     "accuracy": Suite(description="held-out accuracy against depth, five seeds, two learning rates", grids=_accuracy),
+    "baselines": Suite(
+        description="AL, BP, pipelines of BP and data parallelism on the same lanes, at equal depth",
+        grids=_baselines_equal_depth,
+        rounds=6,
+        sweep_seconds=BASELINE_SECONDS,
+    ),
+    "baselines-fair": Suite(
+        description="the same with the paper's bridges of 5 widths, at equal effective parameters",
+        grids=_baselines_fair,
+        rounds=6,
+        sweep_seconds=BASELINE_SECONDS,
+    ),
 }
 
 

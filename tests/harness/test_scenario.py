@@ -4,8 +4,9 @@ import pytest
 
 from albench.errors import UsageError
 from albench.harness.recipe import Recipe
+from albench.harness.runner import estimated_seconds
 from albench.harness.scenario import Scenario
-from albench.harness.suites import Contender, Grid, Overrides
+from albench.harness.suites import SUITES, Contender, Grid, Overrides, suite_scenarios
 from albench.methods import METHODS
 from albench.methods.cutting import PIPELINES, schedule_fault
 
@@ -225,3 +226,41 @@ def test_training_takes_the_fewest_microbatches_that_can_be():
     assert made(method="1f1b").microbatches == 8, "four are fewer than six stages"
     assert made(method="bp").microbatches == 1
     assert made(method="1f1b", microbatches=16).microbatches == 16
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3, 6, 8, 64])
+@pytest.mark.parametrize("name", ["baselines", "baselines-fair"])
+def test_all_baselines_get_the_same_work_on_any_machine(name, cores):
+    found = suite_scenarios(name, lanes=cores)
+    assert {one.method for one in found} == set(METHODS)
+    work = {(one.hidden_layers, one.width, one.batch_size, one.minibatches, one.bridge_width) for one in found}
+    assert len(work) == 1
+    lanes = max(one.lanes for one in found)
+    assert lanes == {1: 1, 2: 2, 3: 2, 6: 4, 8: 8, 64: 8}[cores]
+    assert {one.lanes for one in found if one.method in ("gpipe", "1f1b", "ddp")} == {lanes}
+    assert {one.replicas for one in found if one.method == "al-ddp"} == {lanes}
+    assert {one.microbatches for one in found if one.method == "gpipe"} == {1, 4, 8, 32}
+
+
+def test_the_fair_suite_has_bridges_of_five_widths_at_any_width():
+    assert all(one.bridge_width == 5 * one.width for one in suite_scenarios("baselines-fair", lanes=2))
+    wider = suite_scenarios("baselines-fair", Overrides(widths=(64,)), lanes=2)
+    assert {one.bridge_width for one in wider} == {320}
+    assert {one.bridge_width for one in suite_scenarios("baselines", lanes=2)} == {None}
+
+
+def test_baselines_take_minutes_not_hours():
+    for name in ("baselines", "baselines-fair"):
+        assert sum(map(estimated_seconds, suite_scenarios(name, lanes=2))) < 480
+        assert SUITES[name].sweep_seconds is not None
+        assert SUITES[name].sweep_seconds < 480
+
+
+def test_more_lanes_and_fewer_bubbles_are_guessed_to_take_less_time():
+    seconds = [
+        estimated_seconds(
+            scenario("gpipe", width=1024, batch_size=256, minibatches=24, lanes=lanes, microbatches=microbatches)
+        )
+        for lanes, microbatches in ((1, 1), (2, 4), (4, 4), (4, 8))
+    ]
+    assert seconds == sorted(seconds, reverse=True)
