@@ -158,10 +158,19 @@ def run(
     batch_size: Annotated[str | None, typer.Option(help="Batch sizes B.")] = None,
     minibatches: Annotated[str | None, typer.Option(help="Mini-batches N of the timed window.")] = None,
     lanes: Annotated[str | None, typer.Option(help="Lanes K of engines that take them, and of BP's threads.")] = None,
+    microbatches: Annotated[
+        str | None, typer.Option(help="Microbatches M that pipelines of BP cut a mini-batch into.")
+    ] = None,
+    replicas: Annotated[str | None, typer.Option(help="Copies of the network, where a method has several.")] = None,
+    device: Annotated[str | None, typer.Option(help="Where to run: cpu or cuda.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Data sets.")] = None,
     seed: Annotated[str | None, typer.Option(help="Seeds of weights and data order.")] = None,
-    rounds: Annotated[int, typer.Option(help="The most rounds; each runs every case once.")] = 3,
-    time_limit: Annotated[float | None, typer.Option(help="Seconds after which no further round goes on.")] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="The most rounds, each runs every case once; else the suite's own.")
+    ] = None,
+    time_limit: Annotated[
+        float | None, typer.Option(help="Seconds after which no further round goes on; else the suite's own.")
+    ] = None,
     case_limit: Annotated[float, typer.Option(help="Seconds after which a case is ended.")] = 300.0,
     order_seed: Annotated[int, typer.Option(help="Seed of the shuffled order.")] = 0,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed cases again.")] = False,
@@ -170,6 +179,7 @@ def run(
 ) -> None:
     """Measure a suite into a directory and report on it; run again, it goes on where it was."""
     with one_line_errors():
+        chosen = suites.suite_named(suite)
         overrides = suites.Overrides(
             methods=_list(method, "--method"),
             engines=_list(engine, "--engine"),
@@ -178,6 +188,9 @@ def run(
             batch_sizes=_numbers(batch_size, "--batch-size"),
             minibatches=_numbers(minibatches, "--minibatches"),
             lanes=_numbers(lanes, "--lanes"),
+            microbatches=_numbers(microbatches, "--microbatches"),
+            replicas=_numbers(replicas, "--replicas"),
+            device=device,
             datasets=_list(dataset, "--dataset"),
             seeds=_numbers(seed, "--seed"),
         )
@@ -185,7 +198,11 @@ def run(
             suite,
             overrides,
             out_dir,
-            runner.Limits(rounds=rounds, sweep_seconds=time_limit, case_seconds=case_limit),
+            runner.Limits(
+                rounds=chosen.rounds if rounds is None else rounds,
+                sweep_seconds=chosen.sweep_seconds if time_limit is None else time_limit,
+                case_seconds=case_limit,
+            ),
             no_progress=no_progress,
             data_dir=data_dir,
             order_seed=order_seed,
@@ -222,7 +239,7 @@ def report(
 
 @app.command()
 def train(
-    method: Annotated[str, typer.Option(help="al or bp.")],
+    method: Annotated[str, typer.Option(help="Such as al or bp; `albench list` names them.")],
     dataset: Annotated[str, typer.Option(help="digits, mnist or synthetic.")] = "digits",
     engine: Annotated[str | None, typer.Option(help="Engine; else the method's first.")] = None,
     hidden_layers: Annotated[int, typer.Option(help="Depth ℓ.")] = 4,
@@ -232,6 +249,11 @@ def train(
     epochs: Annotated[int, typer.Option(help="Times that every training instance is seen.")] = 20,
     learning_rate: Annotated[float, typer.Option(help="Adam's base rate.")] = 1e-3,
     lanes: Annotated[int | None, typer.Option(help="Lanes K, or BP's threads; else all cores where they help.")] = None,
+    microbatches: Annotated[
+        int | None, typer.Option(help="Microbatches M of pipelines of BP; else the fewest that can be.")
+    ] = None,
+    replicas: Annotated[int, typer.Option(help="Copies of the network, where the method has several.")] = 1,
+    device: Annotated[str, typer.Option(help="Where to run: cpu or cuda.")] = "cpu",
     seed: Annotated[int, typer.Option(help="Seed of weights and data order.")] = 0,
     data_dir: DataDirOption = None,
     no_progress: NoProgressOption = False,
@@ -250,6 +272,9 @@ def train(
             learning_rate=learning_rate,
             lanes=lanes,
             seed=seed,
+            microbatches=microbatches,
+            replicas=replicas,
+            device=device,
         )
         from albench.harness import training  # torch takes seconds: only once the input is known to be good
 

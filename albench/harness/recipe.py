@@ -9,6 +9,7 @@ from albench.harness.scenario import Scenario
 from albench.harness.suites import Contender
 from albench.machine import usable_cores
 from albench.methods import method_named
+from albench.methods.cutting import microbatch_fault
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,10 @@ class Recipe:
     lanes: int | None
     """None: every core, where the engine can use it."""
     seed: int
+    microbatches: int | None = None
+    """None: the fewest that the method is tried with and that can be."""
+    replicas: int = 1
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         """Refuse what would train nothing."""
@@ -40,6 +45,7 @@ class Recipe:
     def scenario(self, minibatches: int) -> Scenario:
         """Return the scenario that trains so many mini-batches."""
         contender = Contender(method=self.method, engine=self.engine or method_named(self.method).engines[0])
+        lanes = self.lanes or (usable_cores() if contender.takes_lanes else 1)
         return Scenario(
             method=contender.method,
             engine=contender.engine,
@@ -50,7 +56,21 @@ class Recipe:
             batch_size=self.batch_size,
             minibatches=minibatches,
             learning_rate=self.learning_rate,
-            lanes=self.lanes or (usable_cores() if contender.takes_lanes else 1),
+            lanes=lanes,
+            microbatches=self.microbatches if self.microbatches is not None else self._fewest_microbatches(lanes),
+            replicas=self.replicas,
+            device=self.device,
             seed=self.seed,
             purpose="accuracy",
         )
+
+    def _fewest_microbatches(self, lanes: int) -> int:
+        """Return the smallest M of the method that batch size and schedule allow; 1 where it has none."""
+        tried = method_named(self.method).microbatches or (1,)
+
+        def possible(microbatches: int) -> bool:
+            return not microbatch_fault(
+                self.method, lanes=lanes, batch_size=max(1, self.batch_size), microbatches=microbatches
+            )
+
+        return next(filter(possible, tried), tried[0])

@@ -26,6 +26,7 @@ from albench.harness.isolation import run_isolated
 from albench.harness.outcome import Failure, Outcome
 from albench.harness.records import Record, RecordFile, Status
 from albench.harness.scenario import Scenario
+from albench.methods.cutting import PIPELINES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,5 +257,14 @@ def estimated_seconds(scenario: Scenario) -> float:
     launches = (stacked | one_by_one).get(scenario.engine, 2.5e-4) * layers + 4e-4
     arithmetic = layers * (6 * scenario.batch_size + 30) * scenario.width**2 / 3e10
     ticks = scenario.minibatches + (layers // 2 if scenario.engine in ("fused", "graph") else 0)
-    start = 6.0 if scenario.engine == "ranks" else 0.25  # its processes come from a server of the case's own
-    return start + ticks * (launches + arithmetic)
+    # The processes of "ranks" come from a server of the case's own, and a compiler takes its time.
+    start = {"ranks": 6.0, "compiled": 10.0}.get(scenario.engine, 0.25)
+    return start + ticks * (launches * scenario.microbatches + arithmetic / _overlap(scenario))
+
+
+def _overlap(scenario: Scenario) -> float:
+    """Return how many times as fast the arithmetic goes on all lanes of a method beside AL and BP, at its best."""
+    lanes, microbatches = scenario.lanes, scenario.microbatches
+    if scenario.method in PIPELINES:
+        return lanes * microbatches / (microbatches + lanes - 1)
+    return {"ddp": lanes, "al-ddp": scenario.replicas}.get(scenario.method, 1)

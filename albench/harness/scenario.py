@@ -16,7 +16,8 @@ from typing import Literal
 
 from albench.data import dataset_named
 from albench.errors import UsageError, unknown_name
-from albench.methods import lanes_run_components, method_named
+from albench.methods import FOLDED, lanes_run_components, method_named
+from albench.methods.cutting import check_cut
 
 Purpose = Literal["time", "accuracy"]
 """What a scenario is run for: a point of a time fit, or a network trained to the end."""
@@ -87,11 +88,20 @@ class Scenario:
                 raise UsageError(f"{name.replace('_', ' ')} is {value}: give a whole number of at least 1")
         if self.bridge_width is not None and self.bridge_width < 1:
             raise UsageError(f"bridge width is {self.bridge_width}: give at least 1, or none for one-layer bridges")
-        if self.method == "al" and self.hidden_layers % 2:
+        if self.hidden_layers % 2 and (self.method in FOLDED or self.bridge_width is not None):
+            why = f"{method.title} folds" if self.method in FOLDED else "a bridge in the middle needs"
             raise UsageError(
-                f"hidden layers is {self.hidden_layers}: AL folds an even number of hidden layers, "
+                f"hidden layers is {self.hidden_layers}: {why} an even number of hidden layers, "
                 f"try {self.hidden_layers - 1 or 2} or {self.hidden_layers + 1}"
             )
+        check_cut(
+            self.method,
+            lanes=self.lanes,
+            batch_size=self.batch_size,
+            microbatches=self.microbatches,
+            replicas=self.replicas,
+            linear_layers=self.hidden_layers + (1 if self.bridge_width is None else 2),
+        )
         if not 0 < self.learning_rate < 10:
             raise UsageError(f"learning rate is {self.learning_rate}: give a number above 0 and below 10")
 
@@ -114,11 +124,25 @@ class Scenario:
     def series(self) -> str:
         """The line of a figure that this point belongs to, such as "AL serial" or "BP, 2 threads"."""
         title = method_named(self.method).title
+        if self.method not in ("al", "bp"):
+            return self._baseline_series(title)
         name = title if self.method == "bp" else f"{title} {self.engine}"
         if self.engine == "serial" or (self.engine == "fused" and self.lanes == 1):
             return name
         lane = "lane" if lanes_run_components(self.method, self.engine) else "thread"
         return f"{name}, {self.lanes} {lane}{'' if self.lanes == 1 else 's'}"
+
+    def _baseline_series(self, title: str) -> str:
+        """The series of a method beside AL and BP: its engine goes without saying where it is the method's first."""
+        method = method_named(self.method)
+        parts = [title if self.engine == method.engines[0] else f"{title} {self.engine}"]
+        if self.method == "al-ddp":
+            parts.append(f"{self.replicas} replica{'' if self.replicas == 1 else 's'}")
+        if self.method != "al-ddp" or self.lanes > 1:
+            parts.append(f"{self.lanes} lane{'' if self.lanes == 1 else 's'}")
+        if method.microbatches:
+            parts.append(f"M = {self.microbatches}")
+        return ", ".join(parts)
 
     def describe(self) -> str:
         """One line for progress and error messages."""

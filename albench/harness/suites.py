@@ -17,6 +17,7 @@ from albench.errors import UsageError, unknown_name
 from albench.harness.scenario import Purpose, Scenario
 from albench.machine import usable_cores
 from albench.methods import METHODS, method_named
+from albench.methods.cutting import PIPELINES, microbatch_fault, most_lanes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +27,25 @@ class Contender:
     method: str
     engine: str
     lanes: int = 1
+    microbatches: int = 1
+    """M, of methods that cut their mini-batches."""
+    replicas: int = 1
+    """Copies of the network, of methods that have several."""
 
     @property
     def takes_lanes(self) -> bool:
         """Whether a number of lanes means anything to it."""
         return self.engine != "serial"
+
+    @property
+    def takes_microbatches(self) -> bool:
+        """Whether it cuts its mini-batches."""
+        return self.method in PIPELINES
+
+    @property
+    def takes_replicas(self) -> bool:
+        """Whether it can train several copies of the network."""
+        return self.method == "al-ddp"
 
 
 AL_SERIAL = Contender(method="al", engine="serial")
@@ -53,6 +68,18 @@ def bp_threads(lanes: int) -> Contender:
     return Contender(method="bp", engine="eager", lanes=lanes)
 
 
+def pipelines(lanes: int, linear_layers: int) -> list[Contender]:
+    """Return every pipeline of BP on `lanes` lanes, or as many as it has stages for, with each M that it is tried with.
+
+    `linear_layers` are those of the network that is cut into stages.
+    """
+    return [
+        Contender(method=name, engine="ranks", lanes=min(lanes, most_lanes(name, linear_layers)), microbatches=m)
+        for name in PIPELINES
+        for m in method_named(name).microbatches
+    ]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Grid:
     """Every combination of its axes."""
@@ -65,15 +92,26 @@ class Grid:
     dataset: str = "digits"
     seeds: tuple[int, ...] = (0,)
     learning_rate: float = 3e-3
+    bridge_factor: int | None = None
+    """Units in the bridges' hidden layer, in widths; None: bridges of one layer."""
+    device: str = "cpu"
     purpose: Purpose = "time"
 
     def scenarios(self) -> list[Scenario]:
-        """Return the scenarios, contender by contender."""
+        """Return the scenarios, contender by contender.
+
+        An M that a batch size or a schedule does not allow is left out where another M of the same contender is
+        allowed, so that one axis serves all methods; where none is, the first one is refused in words.
+        """
         return [
             Scenario(
                 method=contender.method,
                 engine=contender.engine,
                 lanes=contender.lanes,
+                microbatches=contender.microbatches,
+                replicas=contender.replicas,
+                bridge_width=self.bridge_factor and self.bridge_factor * width,
+                device=self.device,
                 hidden_layers=hidden_layers,
                 width=width,
                 batch_size=batch_size,
@@ -86,7 +124,22 @@ class Grid:
             for contender, width, batch_size, hidden_layers, minibatches, seed in itertools.product(
                 self.contenders, self.widths, self.batch_sizes, self.hidden_layers, self.minibatches, self.seeds
             )
+            if not self._left_out(contender, batch_size)
         ]
+
+    def _left_out(self, contender: Contender, batch_size: int) -> bool:
+        """Whether this M cannot be, and another M of the same contender can."""
+
+        def possible(one: Contender) -> bool:
+            return not microbatch_fault(
+                one.method, lanes=one.lanes, batch_size=batch_size, microbatches=one.microbatches
+            )
+
+        return not possible(contender) and any(
+            possible(one)
+            for one in self.contenders
+            if dataclasses.replace(one, microbatches=contender.microbatches) == contender
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +150,10 @@ class Suite:
     """One line: the question it answers."""
     grids: Callable[[int], Sequence[Grid]]
     """Makes the grids for a machine with so many cores."""
+    rounds: int = 3
+    """The most rounds, where the command line does not say."""
+    sweep_seconds: float | None = None
+    """After this no case of a further round starts, where the command line does not say."""
 
 
 def _everyone(lanes: int) -> tuple[Contender, ...]:
@@ -192,6 +249,53 @@ def _accuracy(lanes: int) -> list[Grid]:  # noqa: ARG001 - lanes change no accur
     ]
 
 
+MOST_BASELINE_LANES = 8
+BASELINE_LAYERS, BASELINE_BATCH = 8, 256
+BASELINE_SECONDS = 400.0
+"""With the case that is under way then, the suites of baselines end within eight minutes on two cores."""
+
+
+def baseline_lanes(cores: int) -> int:
+    """Return K for a machine with so many cores: the largest power of two, so that a batch has equal shares for it."""
+    return 1 << (min(cores, MOST_BASELINE_LANES).bit_length() - 1)
+
+
+def _baselines(cores: int, *, width: int, bridge_factor: int | None = None) -> list[Grid]:
+    """Return everything that trains the same network on the same K lanes, each in its own way."""
+    lanes = baseline_lanes(cores)
+    contenders = [
+        BP,
+        bp_threads(lanes),
+        Contender(method="bp", engine="compiled", lanes=lanes),
+        AL_SERIAL,
+        al_threads(lanes),
+        Contender(method="al", engine="ranks", lanes=lanes),
+        al_fused(lanes),
+        Contender(method="ddp", engine="ranks", lanes=lanes),
+        Contender(method="al-ddp", engine="ranks", replicas=lanes),
+        *pipelines(lanes, BASELINE_LAYERS + (1 if bridge_factor is None else 2)),
+    ]
+    return [
+        Grid(
+            contenders=tuple(dict.fromkeys(contenders)),
+            hidden_layers=(BASELINE_LAYERS,),
+            widths=(width,),
+            batch_sizes=(BASELINE_BATCH,),
+            minibatches=(24,),
+            bridge_factor=bridge_factor,
+        )
+    ]
+
+
+def _baselines_equal_depth(cores: int) -> list[Grid]:
+    return _baselines(cores, width=1024)
+
+
+def _baselines_fair(cores: int) -> list[Grid]:
+    # Bridges of 5·W make AL's step six times as heavy: at half the width the suite takes as long as the other one.
+    return _baselines(cores, width=512, bridge_factor=5)
+
+
 SUITES: dict[str, Suite] = {
     "quickstart": Suite(
         description="the tour: time against depth and n in two regimes, and accuracy", grids=_quickstart
@@ -201,6 +305,18 @@ SUITES: dict[str, Suite] = {
     "samples": Suite(description="time against n, the training instances", grids=_samples),
     "batch": Suite(description="throughput against batch size", grids=_batch),
     "accuracy": Suite(description="held-out accuracy against depth, five seeds, two learning rates", grids=_accuracy),
+    "baselines": Suite(
+        description="AL, BP, pipelines of BP and data parallelism on the same lanes, at equal depth",
+        grids=_baselines_equal_depth,
+        rounds=6,
+        sweep_seconds=BASELINE_SECONDS,
+    ),
+    "baselines-fair": Suite(
+        description="the same with the paper's bridges of 5 widths, at equal effective parameters",
+        grids=_baselines_fair,
+        rounds=6,
+        sweep_seconds=BASELINE_SECONDS,
+    ),
 }
 
 
@@ -217,18 +333,22 @@ class Overrides:
     lanes: tuple[int, ...] | None = None
     seeds: tuple[int, ...] | None = None
     datasets: tuple[str, ...] | None = None
+    microbatches: tuple[int, ...] | None = None
+    replicas: tuple[int, ...] | None = None
+    device: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse unknown names and empty lanes."""
+        """Refuse unknown names, and numbers of lanes, microbatches and replicas under one."""
         for method in self.methods or ():
             method_named(method)
         known = sorted({engine for method in METHODS.values() for engine in method.engines})
         for engine in self.engines or ():
             if engine not in known:
                 raise unknown_name("engine", engine, known)
-        for lanes in self.lanes or ():
-            if lanes < 1:
-                raise UsageError(f"lanes is {lanes}: give a whole number of at least 1")
+        for name in ("lanes", "microbatches", "replicas"):
+            for value in getattr(self, name) or ():
+                if value < 1:
+                    raise UsageError(f"{name} is {value}: give a whole number of at least 1")
 
     def apply(self, grid: Grid) -> list[Grid]:
         """Return the grid with these axes, one a data set."""
@@ -238,12 +358,14 @@ class Overrides:
             if (self.methods is None or contender.method in self.methods)
             and (self.engines is None or contender.engine in self.engines)
         ]
-        if self.lanes is not None:
-            contenders = [
-                dataclasses.replace(contender, lanes=lanes)
-                for contender in contenders
-                for lanes in (self.lanes if contender.takes_lanes else (contender.lanes,))
-            ]
+        for name in ("lanes", "microbatches", "replicas"):
+            values = getattr(self, name)
+            if values is not None:
+                contenders = [
+                    dataclasses.replace(contender, **{name: value})
+                    for contender in contenders
+                    for value in (values if getattr(contender, f"takes_{name}") else (getattr(contender, name),))
+                ]
         changed = dataclasses.replace(
             grid,
             contenders=tuple(dict.fromkeys(contenders)),
@@ -252,6 +374,7 @@ class Overrides:
             batch_sizes=self.batch_sizes or grid.batch_sizes,
             minibatches=self.minibatches or grid.minibatches,
             seeds=self.seeds or grid.seeds,
+            device=self.device or grid.device,
         )
         return [dataclasses.replace(changed, dataset=name) for name in self.datasets or (grid.dataset,)]
 

@@ -27,7 +27,8 @@ class Method:
     cuda_engines: tuple[str, ...] = ()
     """Those of them that run on a CUDA device only."""
     lane_engines: tuple[str, ...] = ()
-    """Those of them whose lanes each run components of their own: time is flat in depth until the lanes are full."""
+    """Those of them whose lanes each run a part of the network (or a copy of it) of their own, rather than sharing
+    every operator as intra-op threads do."""
     microbatches: tuple[int, ...] = ()
     """M that a suite tries, where the method cuts a mini-batch into microbatches; empty: it does not."""
     chunks: int = 1
@@ -47,7 +48,43 @@ METHODS: dict[str, Method] = {
     "bp": Method(
         title="BP", engines=("eager", "compiled", "graph"), cuda_engines=("graph",), module="albench.methods.bp"
     ),
+    "gpipe": Method(
+        title="GPipe",
+        engines=("ranks", "streams", "graph"),
+        cuda_engines=("streams", "graph"),
+        lane_engines=("ranks", "streams", "graph"),
+        microbatches=(1, 4, 8, 32),
+        module="albench.methods.gpipe",
+    ),
+    "1f1b": Method(
+        title="1F1B",
+        engines=("ranks", "streams", "graph"),
+        cuda_engines=("streams", "graph"),
+        lane_engines=("ranks", "streams", "graph"),
+        microbatches=(4, 8, 32),
+        module="albench.methods.one_f_one_b",
+    ),
+    "interleaved-1f1b": Method(
+        title="Interleaved 1F1B",
+        engines=("ranks",),
+        lane_engines=("ranks",),
+        microbatches=(4, 8, 32),
+        chunks=2,
+        module="albench.methods.interleaved",
+    ),
+    "zero-bubble": Method(
+        title="Zero bubble",
+        engines=("ranks",),
+        lane_engines=("ranks",),
+        microbatches=(4, 8, 32),
+        chunks=2,
+        module="albench.methods.zero_bubble",
+    ),
+    "ddp": Method(title="DDP", engines=("ranks",), lane_engines=("ranks",), module="albench.methods.ddp"),
+    "al-ddp": Method(title="AL + DDP", engines=("ranks",), lane_engines=("ranks",), module="albench.methods.al_ddp"),
 }
+FOLDED = ("al", "al-ddp")
+"""The methods that train the folded AL network; all others train its BP twin."""
 
 
 def method_named(name: str) -> Method:
@@ -58,7 +95,7 @@ def method_named(name: str) -> Method:
 
 
 def lanes_run_components(method: str, engine: str) -> bool:
-    """Whether the lanes of this engine each run components of their own, rather than sharing every operator."""
+    """Whether the lanes of this engine each run a part of the network, rather than sharing every operator."""
     return engine in method_named(method).lane_engines
 
 

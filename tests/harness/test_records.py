@@ -149,11 +149,18 @@ def test_the_key_changes_with_every_field(field):
         "distinct_targets": False,
         "precision": "float64",
         "purpose": "accuracy",
+        "microbatches": 2,
+        "replicas": 2,
+        "device": "cuda",
     }.get(field, 6)
     if other is None:
         return  # there is only one network so far
+    base = {
+        "microbatches": {"method": "gpipe", "engine": "ranks"},
+        "replicas": {"method": "al-ddp", "engine": "ranks"},
+    }.get(field, {})
     changes = {field: other} | ({"engine": "eager"} if field == "method" else {})
-    assert scenario(**changes).key != scenario().key
+    assert scenario(**base, **changes).key != scenario(**base).key
 
 
 def test_the_key_is_the_same_in_every_process():

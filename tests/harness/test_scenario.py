@@ -1,0 +1,266 @@
+"""What cannot run is refused before anything starts, and every line of a figure has a name of its own."""
+
+import pytest
+
+from albench.errors import UsageError
+from albench.harness.recipe import Recipe
+from albench.harness.runner import estimated_seconds
+from albench.harness.scenario import Scenario
+from albench.harness.suites import SUITES, Contender, Grid, Overrides, suite_scenarios
+from albench.methods import METHODS
+from albench.methods.cutting import PIPELINES, schedule_fault
+
+
+def scenario(method, **changes):
+    defaults = {"hidden_layers": 8, "width": 8, "batch_size": 24, "minibatches": 3, "lanes": 2}
+    return Scenario(method=method, engine=METHODS[method].engines[0], **(defaults | changes))
+
+
+REFUSED = {
+    "BP is not cut": ("bp", {"microbatches": 4}, "microbatches is 4: BP does not cut its mini-batches, leave it at 1"),
+    "nor is AL": ("al", {"microbatches": 2}, "microbatches is 2: AL does not cut"),
+    "nor is DDP": ("ddp", {"microbatches": 2}, "microbatches is 2: DDP does not cut"),
+    "unequal parts": (
+        "gpipe",
+        {"microbatches": 5},
+        "microbatches is 5: a batch of 24 does not divide into 5 equal parts, try 4 or 6",
+    ),
+    "more parts than rows": ("gpipe", {"microbatches": 48}, "into 48 equal parts, try 24$"),
+    "1F1B with too few": (
+        "1f1b",
+        {"microbatches": 2, "lanes": 4},
+        "microbatches is 2: 1F1B needs at least one for each of its 4 stages, try 4$",
+    ),
+    "1F1B with one": ("1f1b", {}, "microbatches is 1: 1F1B .* 2 stages, try 2$"),
+    "1F1B that no M can run": ("1f1b", {"lanes": 8, "batch_size": 4}, "give a batch size of at least 8 or fewer lanes"),
+    "interleaved that is no multiple": (
+        "interleaved-1f1b",
+        {"microbatches": 10, "batch_size": 60, "lanes": 3},
+        "microbatches is 10: Interleaved 1F1B on 3 lanes makes 3 rounds of it and needs a multiple of 3, try 6 or 12",
+    ),
+    "more stages than layers": (
+        "gpipe",
+        {"lanes": 6, "hidden_layers": 4},
+        "lanes is 6: GPipe cuts the network into 6 stages and it has 5 linear layers, "
+        "give at most 5 lanes or at least 1 more hidden layers",
+    ),
+    "chunks count": (
+        "zero-bubble",
+        {"lanes": 5, "hidden_layers": 8},
+        "into 10 stages and it has 9 linear layers, give at most 4 lanes",
+    ),
+    "replicas": ("ddp", {"replicas": 2}, "replicas is 2: DDP has none, leave it at 1 or give method al-ddp"),
+    "replicas of BP": ("bp", {"replicas": 3}, "replicas is 3: BP has none"),
+    "unequal shares": ("ddp", {"lanes": 7}, "batch size is 24: DDP needs equal shares for its 7 lanes, try 21 or 28"),
+    "unequal shares of replicas": (
+        "al-ddp",
+        {"replicas": 5},
+        r"AL \+ DDP needs .* 5 replicas, try 20 or 25",
+    ),
+    "more shares than rows": ("ddp", {"lanes": 32}, "batch size is 24: .* try 32$"),
+    "odd depth": ("al-ddp", {"hidden_layers": 3}, r"hidden layers is 3: AL \+ DDP folds an even number .* try 2 or 4"),
+    "odd depth with a bridge": ("bp", {"hidden_layers": 3, "bridge_width": 9}, "a bridge in the middle needs an even"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_run_is_refused_in_one_line_with_value_and_remedy(name):
+    method, changes, words = REFUSED[name]
+    with pytest.raises(UsageError, match=words) as caught:
+        scenario(method, **changes)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bridge_is_one_more_layer_to_cut():
+    with pytest.raises(UsageError, match="3 linear layers"):
+        scenario("gpipe", lanes=4, hidden_layers=2)
+    assert scenario("gpipe", lanes=4, hidden_layers=2, bridge_width=9).lanes == 4
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 3, 4])
+@pytest.mark.parametrize("name", ["1f1b", "interleaved-1f1b", "zero-bubble", "gpipe"])
+def test_the_rules_are_those_of_the_schedules_themselves(name, lanes):
+    """Asks torch's own schedules, made without a process group: a rule that torch changes fails here first."""
+    schedules = pytest.importorskip("torch.distributed.pipelining.schedules")
+    made = {
+        "gpipe": schedules.ScheduleGPipe,
+        "1f1b": schedules.Schedule1F1B,
+        "interleaved-1f1b": schedules.ScheduleInterleaved1F1B,
+        "zero-bubble": schedules.ScheduleZBVZeroBubble,
+    }[name]
+    for microbatches in range(1, 20):
+        try:
+            _schedule(made, lanes, METHODS[name].chunks, microbatches)
+        except ValueError:
+            assert schedule_fault(name, lanes, microbatches), f"torch refuses M = {microbatches}"
+        else:
+            assert not schedule_fault(name, lanes, microbatches), f"torch takes M = {microbatches}"
+
+
+def _schedule(made, lanes, chunks, microbatches):
+    """Make a schedule for the first lane, from stages that only know where they stand."""
+    from types import SimpleNamespace
+
+    import torch
+
+    stages = [
+        SimpleNamespace(
+            num_stages=lanes * chunks,
+            stage_index=lanes * chunk,
+            group_size=lanes,
+            group_rank=0,
+            group=None,
+            device=torch.device("cpu"),
+            has_backward=True,
+            submod=torch.nn.Identity(),
+            is_first=chunk == 0,
+            is_last=False,
+            stage_index_to_group_rank={},
+        )
+        for chunk in range(chunks)
+    ]
+    return made(stages if chunks > 1 else stages[0], microbatches)
+
+
+NAMES = {
+    "GPipe, 2 lanes, M = 4": ("gpipe", {"microbatches": 4}),
+    "1F1B, 2 lanes, M = 8": ("1f1b", {"microbatches": 8}),
+    "Interleaved 1F1B, 1 lane, M = 6": ("interleaved-1f1b", {"microbatches": 6, "lanes": 1}),
+    "Zero bubble, 2 lanes, M = 1": ("zero-bubble", {}),
+    "DDP, 2 lanes": ("ddp", {}),
+    "AL + DDP, 2 replicas": ("al-ddp", {"replicas": 2, "lanes": 1}),
+    "AL + DDP, 2 replicas, 2 lanes": ("al-ddp", {"replicas": 2}),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_series_says_what_tells_it_apart(name):
+    method, changes = NAMES[name]
+    assert scenario(method, **changes).series == name
+    assert name in scenario(method, **changes).describe()
+
+
+def test_a_second_engine_is_named():
+    one = Scenario(
+        method="gpipe",
+        engine="graph",
+        hidden_layers=4,
+        width=8,
+        batch_size=8,
+        minibatches=1,
+        lanes=2,
+        microbatches=2,
+        device="cuda",
+    )
+    assert one.series == "GPipe graph, 2 lanes, M = 2"
+
+
+GRID = Grid(
+    contenders=tuple(
+        Contender(method=method, engine="ranks", lanes=2, microbatches=m) for method in PIPELINES for m in (1, 4)
+    ),
+    hidden_layers=(8,),
+    widths=(8,),
+    batch_sizes=(24,),
+    minibatches=(3,),
+)
+
+
+def test_a_number_of_microbatches_that_a_schedule_cannot_run_is_left_out_where_another_can():
+    found = [(one.method, one.microbatches) for one in GRID.scenarios()]
+    assert ("gpipe", 1) in found
+    assert ("1f1b", 1) not in found
+    assert ("1f1b", 4) in found
+    (changed,) = Overrides(microbatches=(1, 5, 12), methods=("1f1b",)).apply(GRID)
+    assert [one.microbatches for one in changed.scenarios()] == [12]
+
+
+def test_a_number_of_microbatches_that_is_the_only_one_is_refused_in_words():
+    (changed,) = Overrides(microbatches=(5,)).apply(GRID)
+    with pytest.raises(UsageError, match="5 equal parts"):
+        changed.scenarios()
+
+
+def test_overrides_reach_only_the_methods_that_take_them():
+    grid = Grid(
+        contenders=(
+            Contender(method="bp", engine="eager"),
+            Contender(method="gpipe", engine="ranks", microbatches=4),
+            Contender(method="al-ddp", engine="ranks", replicas=2),
+        ),
+        hidden_layers=(8,),
+        widths=(8,),
+        batch_sizes=(24,),
+        minibatches=(3,),
+    )
+    (changed,) = Overrides(microbatches=(2, 3), replicas=(1, 4), device="cuda").apply(grid)
+    found = [(one.method, one.microbatches, one.replicas, one.device) for one in changed.scenarios()]
+    assert found == [
+        ("bp", 1, 1, "cuda"),
+        ("gpipe", 2, 1, "cuda"),
+        ("gpipe", 3, 1, "cuda"),
+        ("al-ddp", 1, 1, "cuda"),
+        ("al-ddp", 1, 4, "cuda"),
+    ]
+    with pytest.raises(UsageError, match="microbatches is 0"):
+        Overrides(microbatches=(0,))
+
+
+def test_training_takes_the_fewest_microbatches_that_can_be():
+    def made(**changes):
+        defaults = {
+            "engine": None,
+            "dataset": "digits",
+            "hidden_layers": 8,
+            "width": 8,
+            "bridge_width": None,
+            "batch_size": 32,
+            "epochs": 1,
+            "learning_rate": 1e-3,
+            "lanes": 6,
+            "seed": 0,
+        }
+        return Recipe(**(defaults | changes)).scenario(1)
+
+    assert made(method="gpipe").microbatches == 1
+    assert made(method="1f1b").microbatches == 8, "four are fewer than six stages"
+    assert made(method="bp").microbatches == 1
+    assert made(method="1f1b", microbatches=16).microbatches == 16
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3, 6, 8, 64])
+@pytest.mark.parametrize("name", ["baselines", "baselines-fair"])
+def test_all_baselines_get_the_same_work_on_any_machine(name, cores):
+    found = suite_scenarios(name, lanes=cores)
+    assert {one.method for one in found} == set(METHODS)
+    work = {(one.hidden_layers, one.width, one.batch_size, one.minibatches, one.bridge_width) for one in found}
+    assert len(work) == 1
+    lanes = max(one.lanes for one in found)
+    assert lanes == {1: 1, 2: 2, 3: 2, 6: 4, 8: 8, 64: 8}[cores]
+    assert {one.lanes for one in found if one.method in ("gpipe", "1f1b", "ddp")} == {lanes}
+    assert {one.replicas for one in found if one.method == "al-ddp"} == {lanes}
+    assert {one.microbatches for one in found if one.method == "gpipe"} == {1, 4, 8, 32}
+
+
+def test_the_fair_suite_has_bridges_of_five_widths_at_any_width():
+    assert all(one.bridge_width == 5 * one.width for one in suite_scenarios("baselines-fair", lanes=2))
+    wider = suite_scenarios("baselines-fair", Overrides(widths=(64,)), lanes=2)
+    assert {one.bridge_width for one in wider} == {320}
+    assert {one.bridge_width for one in suite_scenarios("baselines", lanes=2)} == {None}
+
+
+def test_baselines_take_minutes_not_hours():
+    for name in ("baselines", "baselines-fair"):
+        assert sum(map(estimated_seconds, suite_scenarios(name, lanes=2))) < 480
+        assert SUITES[name].sweep_seconds is not None
+        assert SUITES[name].sweep_seconds < 480
+
+
+def test_more_lanes_and_fewer_bubbles_are_guessed_to_take_less_time():
+    seconds = [
+        estimated_seconds(
+            scenario("gpipe", width=1024, batch_size=256, minibatches=24, lanes=lanes, microbatches=microbatches)
+        )
+        for lanes, microbatches in ((1, 1), (2, 4), (4, 4), (4, 8))
+    ]
+    assert seconds == sorted(seconds, reverse=True)
