@@ -19,12 +19,17 @@ weights and inputs that it would have met in the serial order.
 
 With fewer lanes than components each lane holds a contiguous block of components; `partition` cuts the blocks, and
 `Timeline` says how long tasks of known durations then take.
+
+GPipe and 1F1B are the clocks of pipelined back-propagation. They cut the network into stages and the mini-batch into
+microbatches, and every stage has to go forward (F) and, once the gradient has come back, backward (B): a triangle of
+waiting lanes at both ends of *each* mini-batch, because all microbatches must be back before the weights may change.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from albench.errors import UsageError
 
@@ -32,6 +37,10 @@ Task = tuple[int, int]
 """(component, mini-batch), both counted from 0."""
 Tick = list[Task]
 """Every task that may run at once."""
+Action = tuple[Literal["F", "B"], int, int]
+"""(forward or backward, stage, microbatch), the latter two counted from 0."""
+StageTick = list[Action]
+"""Every action that may run at once, at most one a stage."""
 
 
 def serial(components: int, minibatches: int) -> list[Tick]:
@@ -57,6 +66,102 @@ def active(components: int, minibatches: int, tick: int) -> range:
 def fill_ticks(components: int) -> int:
     """Return the ticks before all components are busy for the first time; the drain is as long."""
     return components - 1
+
+
+def gpipe(stages: int, microbatches: int) -> list[StageTick]:
+    """Return the ticks of GPipe for one mini-batch: all microbatches forward through all stages, then all backward.
+
+    One tick is one F or one B of one stage on one microbatch. 3 stages and 4 microbatches, the entry being F (upper
+    row) or B (lower row) of the microbatch of that number:
+
+        tick         0   1   2   3   4   5   6   7   8   9  10  11
+        stage 0  F   0   1   2   3
+                 B                                   0   1   2   3
+        stage 1  F       0   1   2   3
+                 B                               0   1   2   3
+        stage 2  F           0   1   2   3
+                 B                           0   1   2   3
+
+    That is 2·(M + S - 1) ticks, and every stage keeps what all M microbatches need for their way back.
+    """
+    _check(stages=stages, microbatches=microbatches)
+    forward_first: list[tuple[Literal["F", "B"], int]] = [
+        *(("F", microbatch) for microbatch in range(microbatches)),
+        *(("B", microbatch) for microbatch in range(microbatches)),
+    ]
+    return _earliest([[(kind, stage, m) for kind, m in forward_first] for stage in range(stages)])
+
+
+def one_f_one_b(stages: int, microbatches: int) -> list[StageTick]:
+    """Return the ticks of 1F1B for one mini-batch: as soon as a microbatch can come back it does.
+
+    Stage s goes forward S - s times and then backward and forward by turns, so it never holds more than S - s
+    microbatches, where GPipe holds M. 3 stages and 4 microbatches, drawn as for `gpipe`:
+
+        tick         0   1   2   3   4   5   6   7   8   9  10  11
+        stage 0  F   0   1   2               3
+                 B                       0       1       2       3
+        stage 1  F       0   1           2       3
+                 B                   0       1       2       3
+        stage 2  F           0       1       2       3
+                 B               0       1       2       3
+
+    The ticks are as many as GPipe's, 2·(M + S - 1): less memory, the same bubble. With fewer microbatches than stages
+    the turns never come, and `UsageError` says so (torch refuses it too).
+    """
+    _check(stages=stages, microbatches=microbatches)
+    if microbatches < stages:
+        raise UsageError(
+            f"microbatches is {microbatches} and stages is {stages}: 1F1B needs at least a microbatch a stage, "
+            f"give {stages} microbatches or {microbatches} stages (lanes), or use gpipe"
+        )
+    orders: list[list[Action]] = []
+    for stage in range(stages):
+        warm_up = stages - stage
+        order: list[Action] = [("F", stage, microbatch) for microbatch in range(warm_up)]
+        for microbatch in range(microbatches):
+            order.append(("B", stage, microbatch))
+            if warm_up + microbatch < microbatches:
+                order.append(("F", stage, warm_up + microbatch))
+        orders.append(order)
+    return _earliest(orders)
+
+
+def needed_by(action: Action, stages: int) -> Action | None:
+    """Return the action of another stage that must be done before `action`; None: it needs none.
+
+    F needs the F of the stage before, B the B of the stage behind. The last stage's B needs only its own F.
+    """
+    kind, stage, microbatch = action
+    if kind == "F":
+        return ("F", stage - 1, microbatch) if stage else None
+    return ("B", stage + 1, microbatch) if stage + 1 < stages else None
+
+
+def _earliest(orders: Sequence[Sequence[Action]]) -> list[StageTick]:
+    """Return the ticks in which each stage takes its actions in the order given, each as early as it can be."""
+    done: set[Action] = set()
+    taken = [0] * len(orders)
+    ticks: list[StageTick] = []
+    while any(count < len(order) for count, order in zip(taken, orders, strict=True)):
+        nexts = [order[count] for count, order in zip(taken, orders, strict=True) if count < len(order)]
+        tick = [action for action in nexts if (need := needed_by(action, len(orders))) is None or need in done]
+        assert tick, f"every stage waits: {nexts}"
+        done.update(tick)
+        for _, stage, _ in tick:
+            taken[stage] += 1
+        ticks.append(tick)
+    return ticks
+
+
+def bubble_share(ticks: Sequence[StageTick], stages: int) -> float:
+    """Return the share of the lanes' time in which they wait, one lane a stage and all actions equally long.
+
+    In [0, 1). For `gpipe` and `one_f_one_b` it is (S - 1)/(M + S - 1): a share of the makespan, not, as some papers
+    quote it, of the busy time, which would be (S - 1)/M.
+    """
+    _check(ticks=len(ticks), stages=stages)
+    return 1.0 - sum(map(len, ticks)) / (stages * len(ticks))
 
 
 def partition(costs: Sequence[float], lanes: int) -> list[range]:

@@ -1,13 +1,25 @@
 """The schedules: every task once, dependencies kept, and no lane in two places at once."""
 
 import itertools
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from albench.errors import UsageError
-from albench.schedule import active, fill_ticks, partition, pipelined, serial, timeline
+from albench.schedule import (
+    active,
+    bubble_share,
+    fill_ticks,
+    gpipe,
+    needed_by,
+    one_f_one_b,
+    partition,
+    pipelined,
+    serial,
+    timeline,
+)
 
 counts = st.integers(1, 12)
 
@@ -110,9 +122,159 @@ def test_bubble_share_of_the_fill():
     assert timeline([1, 1, 1], 5).bubble_share == pytest.approx(1 - 15 / 21)
 
 
+def staircase(ticks, stages):
+    """Return a schedule as it is drawn: the microbatches that a stage takes forward and backward, tick by tick."""
+    rows = []
+    for stage in range(stages):
+        for kind in "FB":
+            entries = [[str(m) for k, s, m in tick if (k, s) == (kind, stage)] for tick in ticks]
+            rows.append(f"{stage}{kind} " + "".join((entry or ["."])[0] for entry in entries))
+    return rows
+
+
+def test_gpipe_goes_all_forward_then_all_backward():
+    assert staircase(gpipe(3, 4), 3) == [
+        "0F 0123........",
+        "0B ........0123",
+        "1F .0123.......",
+        "1B .......0123.",
+        "2F ..0123......",
+        "2B ......0123..",
+    ]
+
+
+def test_one_f_one_b_comes_back_as_soon_as_it_can():
+    assert staircase(one_f_one_b(3, 4), 3) == [
+        "0F 012...3.....",
+        "0B .....0.1.2.3",
+        "1F .01..2.3....",
+        "1B ....0.1.2.3.",
+        "2F ..0.1.2.3...",
+        "2B ...0.1.2.3..",
+    ]
+    assert one_f_one_b(2, 2) == [
+        [("F", 0, 0)],
+        [("F", 0, 1), ("F", 1, 0)],
+        [("B", 1, 0)],
+        [("B", 0, 0), ("F", 1, 1)],
+        [("B", 1, 1)],
+        [("B", 0, 1)],
+    ]
+
+
+@st.composite
+def stages_and_microbatches(draw):
+    """At least a microbatch a stage, so that both clocks take them."""
+    microbatches = draw(counts)
+    return draw(st.integers(1, microbatches)), microbatches
+
+
+@pytest.mark.parametrize("make", [gpipe, one_f_one_b])
+@given(sizes=stages_and_microbatches())
+def test_every_action_once_and_after_what_it_needs(make, sizes):
+    stages, microbatches = sizes
+    when = {}
+    for number, tick in enumerate(make(stages, microbatches)):
+        lanes = [stage for _, stage, _ in tick]
+        assert len(set(lanes)) == len(lanes), "a stage takes two actions in one tick"
+        for action in tick:
+            assert action not in when, "an action is taken twice"
+            when[action] = number
+    assert set(when) == set(itertools.product("FB", range(stages), range(microbatches)))
+    last = stages - 1
+    for (kind, stage, m), number in when.items():
+        if kind == "F" and stage:
+            assert when["F", stage - 1, m] < number, "forward before its input exists"
+        if kind == "B":
+            assert when["F", stage, m] < number, "backward before forward"
+            assert stage == last or when["B", stage + 1, m] < number, "backward before its gradient exists"
+    for kind, stage in itertools.product("FB", range(stages)):
+        numbers = [when[kind, stage, m] for m in range(microbatches)]
+        assert numbers == sorted(numbers), "microbatches pass one another, and gradients add up in another order"
+
+
+def in_flight(ticks, stage):
+    """Return how many microbatches a stage holds, after each of its actions."""
+    steps = [1 if kind == "F" else -1 for tick in ticks for kind, s, _ in tick if s == stage]
+    return list(itertools.accumulate(steps))
+
+
+@given(sizes=stages_and_microbatches())
+def test_gpipe_holds_every_microbatch_and_one_f_one_b_no_more_than_there_are_stages_to_go(sizes):
+    stages, microbatches = sizes
+    for stage in range(stages):
+        assert in_flight(gpipe(stages, microbatches), stage) == [
+            *range(1, microbatches + 1),
+            *reversed(range(microbatches)),
+        ]
+        held = in_flight(one_f_one_b(stages, microbatches), stage)
+        assert max(held) == stages - stage
+        assert held[: stages - stage] == list(range(1, stages - stage + 1)), "the warm-up"
+        turns = held[stages - stage :]
+        assert all(low == stages - stage - 1 for low in turns[: 2 * (microbatches - stages + stage) : 2])
+
+
+def test_the_bubble_is_the_textbooks():
+    """Of both clocks: 1F1B saves memory, not time."""
+    for stages, microbatches in itertools.product(range(1, 17), repeat=2):
+        expected = pytest.approx((stages - 1) / (microbatches + stages - 1))
+        for make in (gpipe, one_f_one_b) if microbatches >= stages else (gpipe,):
+            ticks = make(stages, microbatches)
+            assert len(ticks) == 2 * (microbatches + stages - 1)
+            assert bubble_share(ticks, stages) == expected
+
+
+def test_one_f_one_b_refuses_fewer_microbatches_than_stages_with_the_remedy():
+    with pytest.raises(UsageError, match="microbatches is 3 and stages is 4: .* give 4 microbatches or 3 stages"):
+        one_f_one_b(4, 3)
+
+
+def torchs_order(name, stage, stages, microbatches):
+    """Return what a schedule of torch really does on one stage, from its own loop over a stage that does nothing."""
+    schedules = pytest.importorskip("torch.distributed.pipelining.schedules", reason="this torch has no pipelining")
+    order = []
+
+    def note(kind):
+        return lambda microbatch, *_, **__: order.append((kind, stage, microbatch))
+
+    nothing = mock.MagicMock(stage_index=stage, num_stages=stages, is_first=stage == 0, is_last=stage == stages - 1)
+    nothing.forward_one_chunk.side_effect = note("F")
+    nothing.backward_one_chunk.side_effect = note("B")
+    for receive_or_send in ("get_fwd_recv_ops", "get_fwd_send_ops", "get_bwd_recv_ops", "get_bwd_send_ops"):
+        getattr(nothing, receive_or_send).return_value = []
+    with mock.patch.object(schedules.PipelineScheduleSingle, "_initialize_stage"):
+        schedule = getattr(schedules, name)(nothing, microbatches)
+        schedule._step_microbatches([()] * microbatches, [{}] * microbatches)
+    return order
+
+
+@pytest.mark.parametrize(("make", "name"), [(gpipe, "ScheduleGPipe"), (one_f_one_b, "Schedule1F1B")])
+def test_every_stage_takes_its_actions_in_the_order_of_torchs_own_schedule(make, name):
+    for stages, microbatches in [(1, 1), (1, 4), (2, 2), (2, 5), (3, 4), (4, 4), (4, 8), (5, 16)]:
+        ticks = make(stages, microbatches)
+        for stage in range(stages):
+            try:
+                theirs = torchs_order(name, stage, stages, microbatches)
+            except (AttributeError, TypeError) as error:
+                pytest.skip(f"torch's schedules have moved: {error}")
+            assert [action for tick in ticks for action in tick if action[1] == stage] == theirs
+
+
+def test_what_an_action_needs_is_on_the_stage_beside():
+    assert needed_by(("F", 0, 3), 4) is None
+    assert needed_by(("F", 2, 3), 4) == ("F", 1, 3)
+    assert needed_by(("B", 2, 3), 4) == ("B", 3, 3)
+    assert needed_by(("B", 3, 3), 4) is None
+
+
 @pytest.mark.parametrize(
     "call",
     [
+        lambda: gpipe(0, 1),
+        lambda: gpipe(2, 0),
+        lambda: one_f_one_b(0, 1),
+        lambda: one_f_one_b(3, 2),
+        lambda: bubble_share([], 2),
         lambda: serial(0, 1),
         lambda: pipelined(1, 0),
         lambda: partition([], 1),
