@@ -17,7 +17,10 @@ import albench.engines.serial
 import albench.engines.threads
 import albench.harness.case
 import albench.methods.al
-import albench.methods.bp  # noqa: F401
+import albench.methods.al_ddp
+import albench.methods.bp
+import albench.methods.ddp
+import albench.methods.pipelines  # noqa: F401
 
 importlib.import_module("torch._dynamo")  # the first optimizer does so: three seconds that every case would pay again
 
