@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from albench.process import CHILD_VARIABLES
+from albench.process import CHILD_VARIABLES, forkserver
 
 # Before torch is loaded, which reads them once: the same as in every isolated case.
 for name, value in CHILD_VARIABLES.items():
@@ -27,11 +27,13 @@ import torch
 
 from albench.data import load_dataset
 from albench.harness import benchmark_json, environment
-from albench.harness.case import held_out_accuracy, trainer_options, WARM_UP_MINIBATCHES
+from albench.harness.case import WARM_UP_MINIBATCHES, held_out_accuracy, trainer_options
 from albench.harness.records import Record
 from albench.harness.scenario import Scenario
 from albench.methods import make_trainer
 from benchmarks import contest as contests
+
+forkserver("albench.harness.preload")  # one server for the processes of all engines and methods
 
 ROUNDS = 3
 RECORDS = pytest.StashKey[list]()

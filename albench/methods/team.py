@@ -47,6 +47,9 @@ BLAME_SECONDS = 1.0
 EXIT_SECONDS = 2.0
 """How long a member that was told to end may take before it is killed."""
 
+PRELOAD = ("albench.methods.team", "torch.distributed.pipelining", "torch._dynamo")
+"""For a forkserver that this team is the first to need: what every member would import, which takes seconds."""
+
 MakeMember = Callable[[Any, int, int], Any]
 """Makes a member's object from the options, its rank and the size of the team, where the process group stands."""
 
@@ -98,7 +101,7 @@ class Team:
             raise
 
     def _start(self, rank: int, make_member: MakeMember, options: Any, device: str) -> None:
-        server = forkserver()
+        server = forkserver(*PRELOAD)
         ours, theirs = server.Pipe()
         process = server.Process(
             target=_serve,
