@@ -16,6 +16,7 @@ from rich.table import Table as RichTable
 from albench.errors import UsageError
 from albench.harness.records import Record
 from albench.report.answers import headline
+from albench.report.contest_tables import contests_csv
 from albench.report.figures import draw
 from albench.report.findings import Findings, find
 from albench.report.page import page_html
@@ -29,8 +30,8 @@ def render(records: Sequence[Record], out: Path, *, command: str, title: str | N
     """Write the report of `records` into the directory `out` and return the path of its ``index.html``.
 
     `command` is what a reader types to make it again. Beside the page: ``figures/*.svg`` and ``*.png``, ``summary.md``
-    and ``summary.csv``. Each file appears whole or not at all. No record at all, or a directory that cannot be
-    written, is a `UsageError`.
+    and ``summary.csv``, and ``baselines.csv`` where more than AL and BP ran. Each file appears whole or not at all. No
+    record at all, or a directory that cannot be written, is a `UsageError`.
     """
     if not records:
         raise UsageError(f"no measured record in {out}: run a suite into it first, for example `albench quickstart`")
@@ -43,6 +44,8 @@ def render(records: Sequence[Record], out: Path, *, command: str, title: str | N
             _write(out / "figures" / f"{drawing.name}.svg", drawing.svg)
             _write(out / "figures" / f"{drawing.name}.png", drawing.png)
         _write(out / "summary.csv", summary_csv(findings))
+        if findings.contests:
+            _write(out / "baselines.csv", contests_csv(findings.contests))
         _write(
             out / "summary.md",
             summary_markdown(findings, drawings, command=command, title=title).encode("utf-8", "replace"),
@@ -58,7 +61,7 @@ def render(records: Sequence[Record], out: Path, *, command: str, title: str | N
 
 
 def terminal_tables(findings: Findings) -> list[RichTable]:
-    """Return the findings as tables for a terminal: verdicts, times, who is faster, accuracy, failures."""
+    """Return the findings as tables for a terminal: standings, verdicts, times, accuracy, failures."""
     return [terminal(table) for table in summary_tables(findings)]
 
 

@@ -76,6 +76,11 @@ class Accuracy:
     """False: these are accuracies after timed runs, which stop after a few mini-batches."""
     series: tuple[AccuracySeries, ...]
 
+    @property
+    def depths(self) -> int:
+        """How many depths have an accuracy."""
+        return len({point.hidden_layers for series in self.series for point in series.points})
+
     def of_method(self, method: str) -> list[AccuracySeries]:
         """The series of one method."""
         return [series for series in self.series if series.method == method]

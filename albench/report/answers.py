@@ -8,10 +8,9 @@ was projected says so in the sentence.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 from albench.report.accuracy import Accuracy, DepthGap, depth_gap
+from albench.report.answer import Answer, Tone
+from albench.report.contest_words import contest_headline
 from albench.report.findings import Findings
 from albench.report.regimes import Comparison, Regime, Series
 from albench.report.words import counted, ends, listed, number, percent, points, times
@@ -24,8 +23,6 @@ MEANINGS = {
     "inconclusive": "not decided",
 }
 """What a verdict says, in words that need no paper."""
-
-Tone = Literal["good", "part", "bad", "open"]
 
 TONES: dict[str, Tone] = {
     "O(n+ℓ)": "good",
@@ -42,31 +39,16 @@ FAR_LESS = 0.5
 "No" would hide the larger part of what was found."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """The answer for one regime: a word, and the sentences behind it."""
-
-    title: str
-    place: str
-    """Where it holds, as the end of a sentence: "where launches rule"."""
-    word: str
-    """The answer, with the engine or size that it rests on."""
-    short: str
-    """The same in as few words as go into a headline."""
-    tone: Tone
-    caveat: str
-    """What takes the shine off a good answer; empty where nothing does."""
-    sentences: tuple[str, ...]
-
-
 def answers(findings: Findings) -> list[Answer]:
-    """Return the answer for each regime."""
-    return [_answer(regime, findings.accuracy_of(regime)) for regime in findings.regimes]
+    """Return the answer for each regime that asks how time grows."""
+    return [_answer(regime, findings.accuracy_of(regime)) for regime in findings.sweeps]
 
 
 def headline(findings: Findings) -> str:
     """Return the whole answer as a headline."""
     found = answers(findings)
+    if not found and findings.contests:
+        return contest_headline(findings.contests)
     if not found:
         return "No answer: no time was measured."
     caveats = list(dict.fromkeys(answer.caveat for answer in found if answer.caveat))
@@ -254,6 +236,16 @@ def series_sentence(regime: Regime, series: Series) -> str:
     )
     layer = layer_words(regime, series)
     return f"{sentence}; {layer}." if layer else f"{sentence}."
+
+
+def single_points_sentence(regime: Regime) -> str:
+    """Say which series have a single point, of which no growth can be told; empty where each has more."""
+    single = [series.name for series in regime.everything if not series.swept]
+    if not single:
+        return ""
+    if len(single) == len(regime.everything):
+        return "One depth and one number of mini-batches were measured here, so nothing is said on how time grows."
+    return f"Measured at one point only, and so not judged: {'; '.join(single)}."
 
 
 def _half_words(series: Series) -> str:

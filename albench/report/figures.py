@@ -23,6 +23,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from albench.analysis.statistics import Interval
+from albench.methods import FOLDED
 from albench.report.accuracy import Accuracy
 from albench.report.answers import growth, heading
 from albench.report.findings import Findings
@@ -56,21 +57,22 @@ class Drawing:
 
 
 def draw(findings: Findings) -> list[Drawing]:
-    """Draw all figures that the findings have data for."""
-    look = looks([series for regime in findings.regimes for series in regime.everything])
+    """Draw all figures that the findings have data for; a single depth is no figure against depth."""
+    look = looks([series for regime in findings.sweeps for series in regime.everything])
     drawings: list[Drawing] = []
     with rc_context(STYLE):
-        if any(regime.comparisons for regime in findings.regimes):
-            drawings.append(_speedup(findings.regimes))
-        for i, regime in enumerate(findings.regimes, 1):
+        if any(len(regime.comparisons) > 1 for regime in findings.sweeps):
+            drawings.append(_speedup(findings.sweeps))
+        for i, regime in enumerate(findings.sweeps, 1):
             tag = f"{i}-width-{regime.work.width}-batch-{regime.work.batch_size}"
-            drawings.append(_depth(regime, look, tag))
+            if len(regime.depths) > 1:
+                drawings.append(_depth(regime, look, tag))
             if depth := _instances_depth(regime):
                 drawings.append(_instances(regime, depth, look, tag))
-            if accuracy := findings.accuracy_of(regime):
+            if (accuracy := findings.accuracy_of(regime)) and accuracy.depths > 1:
                 drawings.append(_learning(regime, accuracy, tag))
-        for i, accuracy in enumerate(findings.other_accuracies, 1):
-            drawings.append(_learning(None, accuracy, f"other-{i}"))
+        deep = [accuracy for accuracy in findings.other_accuracies if accuracy.depths > 1]
+        drawings += [_learning(None, accuracy, f"other-{i}") for i, accuracy in enumerate(deep, 1)]
     return drawings
 
 
@@ -181,9 +183,10 @@ def _learning(regime: Regime | None, accuracy: Accuracy, tag: str) -> Drawing:
     lower = grid[-1][0]
     families = dict.fromkeys(styles, 0)
     for series in accuracy.series:
-        style = styles[series.method]
-        style = Look(style.colour, (style.marker, "D", "v", "P")[families[series.method] % 4])
-        families[series.method] += 1
+        family = "al" if series.method in FOLDED else "bp"
+        style = styles[family]
+        style = Look(style.colour, (style.marker, "D", "v", "P")[families[family] % 4])
+        families[family] += 1
         x = [point.hidden_layers for point in series.longest]
         means = [point.mean for point in series.longest]
         percents = [Interval(estimate=100 * m.estimate, low=100 * m.low, high=100 * m.high) for m in means]

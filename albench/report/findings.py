@@ -14,24 +14,14 @@ from typing import Any
 
 from albench.errors import UsageError
 from albench.harness.records import Record
-from albench.harness.records import measured as measured_records
 from albench.report.accuracy import Accuracy, accuracies_of
+from albench.report.contests import Contest, contests_of
+from albench.report.failures import Failure, failures_of, is_measured
 from albench.report.grouping import regimes_of
 from albench.report.regimes import Regime, Work
 from albench.report.words import number
 
 GIBIBYTE = 2**30
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failure:
-    """A scenario that could not be measured, and why."""
-
-    scenario: str
-    purpose: str
-    status: str
-    reason: str
-    rounds: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +45,8 @@ class Findings:
     """What the records say."""
 
     regimes: tuple[Regime, ...]
+    contests: tuple[Contest, ...]
+    """Who trains most in a second, where more than AL and BP ran."""
     accuracies: tuple[Accuracy, ...]
     failures: tuple[Failure, ...]
     remarks: tuple[Remark, ...]
@@ -67,6 +59,12 @@ class Findings:
     measured: int
     started_first: str
     started_last: str
+
+    @property
+    def sweeps(self) -> tuple[Regime, ...]:
+        """The regimes that ask how time grows: not those of a single point that a contest tells already."""
+        told = {contest.work for contest in self.contests}
+        return tuple(regime for regime in self.regimes if regime.swept or regime.work not in told)
 
     def accuracy_of(self, regime: Regime) -> Accuracy | None:
         """Return the accuracy on the same kind of work as a regime."""
@@ -83,14 +81,15 @@ def find(records: Sequence[Record]) -> Findings:
     """Work out the findings. No record at all is a `UsageError`; nothing but failures is a finding."""
     if not records:
         raise UsageError("no measured record in an empty list: run a suite first, for example `albench quickstart`")
-    good = [record for record in measured_records(records) if record.seconds is not None and record.seconds > 0]
+    good = [record for record in records if is_measured(record)]
     timed = [record for record in good if record.scenario.purpose == "time"]
     trained = [record for record in good if record.scenario.purpose == "accuracy"]
     starts = sorted(record.started_at for record in records)
     return Findings(
         regimes=tuple(regimes_of(timed)),
+        contests=tuple(contests_of(records)),
         accuracies=tuple(accuracies_of(trained, timed)),
-        failures=tuple(_failures(records)),
+        failures=tuple(failures_of(records)),
         remarks=(*_rounds(timed), *_capped(good), *_mixed_seeds(timed), *_no_accuracy(good), *_notes(records)),
         environment=tuple(_environment(records)),
         suites=tuple(sorted({record.suite for record in records if record.suite})),
@@ -101,22 +100,6 @@ def find(records: Sequence[Record]) -> Findings:
         started_first=starts[0],
         started_last=starts[-1],
     )
-
-
-def _failures(records: Sequence[Record]) -> list[Failure]:
-    """Every scenario that is not measured, equal ones together."""
-    counts: Counter[tuple[str, str, str, str]] = Counter()
-    for record in records:
-        scenario = record.scenario
-        if record.status != "measured":
-            counts[scenario.describe(), scenario.purpose, record.status, record.reason or "no reason recorded"] += 1
-        elif record.seconds is None or record.seconds <= 0:
-            reason = f"recorded as measured, but its time is {record.seconds}"
-            counts[scenario.describe(), scenario.purpose, "failed", reason] += 1
-    return [
-        Failure(scenario=scenario, purpose=purpose, status=status, reason=reason, rounds=rounds)
-        for (scenario, purpose, status, reason), rounds in counts.items()
-    ]
 
 
 def _rounds(timed: Sequence[Record]) -> list[Remark]:

@@ -17,8 +17,8 @@ from albench.analysis.complexity import judge
 from albench.analysis.projection import pipeline_seconds
 from albench.analysis.statistics import Interval, median_interval
 from albench.harness.records import Record
-from albench.methods import METHODS, lanes_run_components
-from albench.report.regimes import Comparison, Point, ProjectionCheck, Regime, Series, Work
+from albench.methods import METHODS
+from albench.report.regimes import Comparison, Point, ProjectionCheck, Regime, Series, Work, has_lanes
 
 LAUNCH_BOUND_SHARE = 0.25
 """A regime in which an extra layer of BP reaches less than this share of the best regime's FLOP/s is called bound by
@@ -52,7 +52,7 @@ def titles_of(works: Sequence[Work]) -> dict[Work, str]:
     titles = {}
     for work in works:
         parts = [f"width {work.width}", f"batch {work.batch_size}"]
-        parts += [str(getattr(work, name)) for name in ("network", "dataset", "precision") if varies(name)]
+        parts += [str(getattr(work, name)) for name in ("network", "dataset", "precision", "device") if varies(name)]
         if varies("bridge_width"):
             parts.append(f"bridges of {work.bridge_width} units" if work.bridge_width else "one-layer bridges")
         titles[work] = ", ".join(parts)
@@ -80,7 +80,8 @@ def series_order(record: Record) -> tuple[object, ...]:
     """Sort key of series: methods and engines as the program lists them, few lanes first."""
     scenario = record.scenario
     method = list(METHODS).index(scenario.method)
-    return (method, METHODS[scenario.method].engines.index(scenario.engine), scenario.lanes)
+    engine = METHODS[scenario.method].engines.index(scenario.engine)
+    return (method, engine, scenario.lanes, scenario.replicas, scenario.microbatches)
 
 
 def by_series(records: Sequence[Record]) -> dict[str, list[Record]]:
@@ -125,7 +126,7 @@ def _points(records: Sequence[Record], seconds: Sequence[float]) -> tuple[Point,
                 hidden_layers=hidden_layers,
                 minibatches=minibatches,
                 instances=last.instances or last.scenario.instances,
-                seconds=_spread([value for _, value in pairs]),
+                seconds=spread([value for _, value in pairs]),
                 rounds=len(pairs),
                 lanes=last.lanes,
                 accuracy=median(accuracies) if accuracies else None,
@@ -142,8 +143,7 @@ def _series(name: str, records: Sequence[Record]) -> Series:
     """Return the measured series of records of one name."""
     seconds = [record.seconds or 0.0 for record in records]
     scenario = records[0].scenario
-    laned = lanes_run_components(scenario.method, scenario.engine)
-    lanes = [record.lanes for record in records] if laned else None
+    lanes = [record.lanes for record in records] if has_lanes(scenario.method, scenario.engine) else None
     return Series(
         name=name,
         method=scenario.method,
@@ -255,7 +255,7 @@ def _rules(regimes: Sequence[Regime]) -> list[str]:
     return rules
 
 
-def _spread(seconds: Sequence[float]) -> Interval:
+def spread(seconds: Sequence[float]) -> Interval:
     """Return the median and its interval; a single round has none, and must not look exact."""
     interval = median_interval(seconds)
     return interval if len(seconds) > 1 else dataclasses.replace(interval, low=math.nan, high=math.nan)

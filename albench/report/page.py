@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from albench.analysis.complexity import PIPELINE_SHARE, PRODUCT_SHARE
+from albench.methods import FOLDED
 from albench.report import tabulation
 from albench.report.accuracy import Accuracy, depth_gap
 from albench.report.answers import (
@@ -27,7 +28,11 @@ from albench.report.answers import (
     heading,
     headline,
     series_sentence,
+    single_points_sentence,
 )
+from albench.report.contest_tables import grid_tables, standings_table
+from albench.report.contest_words import contest_answer, contest_sentence, fairness_sentence
+from albench.report.contests import Contest
 from albench.report.figures import Drawing
 from albench.report.findings import Findings
 from albench.report.grouping import LAUNCH_BOUND_SHARE
@@ -45,16 +50,19 @@ def page_html(findings: Findings, drawings: Sequence[Drawing], *, command: str, 
         title=title,
         css=Markup(_css()),  # our own file: the only text that is not escaped
         summary=headline(findings),
-        answers=answers(findings),
+        answers=[*map(contest_answer, findings.contests), *answers(findings)],
         findings=findings,
         trust=_trust(findings),
         failure_words=f"{counted(len(findings.failures), 'scenario')} could not be measured.",
         speedup=_figure(drawings, "speedup-against-depth"),
-        regimes=[_regime(regime, findings.accuracy_of(regime), drawings) for regime in findings.regimes],
+        compared=any(regime.comparisons for regime in findings.sweeps),
+        contests=[_contest(contest, findings) for contest in findings.contests],
+        regimes=[_regime(regime, findings.accuracy_of(regime), drawings) for regime in findings.sweeps],
+        parameters=[tabulation.parameter_table(regime) for regime in findings.regimes],
         accuracies=[_accuracy(accuracy, drawings) for accuracy in findings.accuracies],
         staircase=_staircase(),
         lane_sentences=_lane_sentences(findings),
-        projected=any(regime.projected for regime in findings.regimes),
+        projected=any(regime.projected for regime in findings.sweeps),
         verdict_words=_verdict_words(),
         tones=TONES,
         fairness=_fairness(findings),
@@ -104,8 +112,9 @@ def _regime(regime: Regime, accuracy: Accuracy | None, drawings: Sequence[Drawin
         "instances": _figure(own, "time-against-instances"),
         "times": tabulation.time_table(regime),
         "verdicts": tabulation.verdict_table(regime),
-        "sentences": [(series.projected, series_sentence(regime, series)) for series in regime.everything],
-        "reasons": [(series.name, series.verdict.reasons) for series in regime.everything if series.verdict.reasons],
+        "single": single_points_sentence(regime),
+        "sentences": [(series.projected, series_sentence(regime, series)) for series in regime.swept],
+        "reasons": [(series.name, series.verdict.reasons) for series in regime.swept if series.verdict.reasons],
         "coefficients": tabulation.coefficient_table(regime),
         "fits": tabulation.fit_table(regime),
         "throughput": tabulation.throughput_table(regime),
@@ -114,7 +123,21 @@ def _regime(regime: Regime, accuracy: Accuracy | None, drawings: Sequence[Drawin
         "points": tabulation.every_point(regime),
         "comparison": tabulation.comparison_table(regime),
         "checks": tabulation.check_table(regime),
-        "parameters": tabulation.parameter_table(regime),
+    }
+
+
+def _contest(contest: Contest, findings: Findings) -> dict[str, Any]:
+    """Return what the page shows of a contest; a regime of a single point has no section of its own."""
+    told = [regime for regime in findings.regimes if regime.work == contest.work and regime not in findings.sweeps]
+    return {
+        "title": contest.title[0].upper() + contest.title[1:],
+        "sentence": contest_sentence(contest),
+        "fairness": fairness_sentence(contest),
+        "no_measure": contest.one_lane is None and any(one.microbatches for one in contest.standings),
+        "standings": standings_table(contest),
+        "grids": grid_tables(contest),
+        "failures": tabulation.failures_table(contest.failures, caption=f"Not measured, {contest.title}"),
+        "points": [tabulation.every_point(regime) for regime in told],
     }
 
 
@@ -212,8 +235,8 @@ def _verdict_words() -> list[tuple[str, str]]:
 def _fairness(findings: Findings) -> list[str]:
     """Say what makes the comparison fair and what limits it."""
     series = [one for regime in findings.regimes for one in regime.series]
-    al = list(dict.fromkeys(one.name for one in series if one.method == "al"))
-    bp = list(dict.fromkeys(one.name for one in series if one.method != "al"))
+    al = list(dict.fromkeys(one.name for one in series if one.method in FOLDED))
+    bp = list(dict.fromkeys(one.name for one in series if one.method not in FOLDED))
     sentences = [
         "The same network depth and width, the same mini-batches, the same optimizer (Adam) and arithmetic on both "
         f"sides. {_parameter_words(findings)}",

@@ -10,6 +10,7 @@ kept apart and carries a flag: it is never compared, never called fastest, and n
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -29,6 +30,7 @@ class Work:
     dataset: str
     precision: str
     bridge_width: int | None
+    device: str = "cpu"
 
     @classmethod
     def of(cls, scenario: Scenario) -> Work:
@@ -38,7 +40,15 @@ class Work:
     @property
     def order(self) -> tuple[object, ...]:
         """Sort key: small work first."""
-        return (self.network, self.width, self.batch_size, self.dataset, self.precision, self.bridge_width or 0)
+        return (
+            self.network,
+            self.width,
+            self.batch_size,
+            self.dataset,
+            self.precision,
+            self.bridge_width or 0,
+            self.device,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +97,12 @@ class Series:
     @property
     def has_lanes(self) -> bool:
         """Whether each lane runs components of its own, so that time is flat in depth until the lanes are full."""
-        return lanes_run_components(self.method, self.engine)
+        return has_lanes(self.method, self.engine)
+
+    @property
+    def swept(self) -> bool:
+        """Whether it has more than one point: a single one says nothing of how its time grows."""
+        return len(self.points) > 1
 
     @property
     def depths(self) -> list[int]:
@@ -161,6 +176,11 @@ class Regime:
         return self.series + self.projected
 
     @property
+    def swept(self) -> tuple[Series, ...]:
+        """The series whose growth can be asked about, measured ones first."""
+        return tuple(series for series in self.everything if series.swept)
+
+    @property
     def depths(self) -> list[int]:
         """Every depth that any series measured."""
         return sorted({depth for series in self.series for depth in series.depths})
@@ -207,6 +227,13 @@ class Regime:
         return 6 * self.work.width**2 * layers / per_instance if per_instance > 0 else None
 
 
+def has_lanes(method: str, engine: str) -> bool:
+    """Whether the lanes of a method run components of AL's: stages of BP wait for each other at any depth."""
+    return method == "al" and lanes_run_components(method, engine)
+
+
 def scaled(interval: Interval, factor: float) -> Interval:
     """Return the interval in another unit."""
-    return Interval(estimate=interval.estimate * factor, low=interval.low * factor, high=interval.high * factor)
+    return dataclasses.replace(
+        interval, estimate=interval.estimate * factor, low=interval.low * factor, high=interval.high * factor
+    )

@@ -9,7 +9,16 @@ from collections.abc import Sequence
 
 from albench.report import tabulation
 from albench.report.accuracy import depth_gap
-from albench.report.answers import accuracy_sentence, answers, heading, headline, series_sentence
+from albench.report.answers import (
+    accuracy_sentence,
+    answers,
+    heading,
+    headline,
+    series_sentence,
+    single_points_sentence,
+)
+from albench.report.contest_tables import contest_tables
+from albench.report.contest_words import contest_answer
 from albench.report.figures import Drawing
 from albench.report.findings import Findings
 from albench.report.tables import Table, markdown, markdown_text
@@ -38,14 +47,17 @@ COLUMNS = (
     "product_share",
     "product_share_low",
     "product_share_high",
+    "device",
 )
 """Columns of ``summary.csv``: one row a point, the verdict of its series repeated in each."""
 
 
 def summary_tables(findings: Findings) -> list[Table]:
-    """Return the tables that stand for the whole: verdicts, times and who is faster, a regime after the other."""
+    """Return the tables that stand for the whole: verdicts, times and who is faster, a kind of work after the other."""
     tables: list[Table | None] = []
-    for regime in findings.regimes:
+    for contest in findings.contests:
+        tables += contest_tables(contest)
+    for regime in findings.sweeps:
         tables += [
             tabulation.verdict_table(regime),
             tabulation.time_table(regime),
@@ -62,9 +74,15 @@ def summary_markdown(findings: Findings, drawings: Sequence[Drawing], *, command
     for answer in answers(findings):
         lines += [f"## {markdown_text(answer.title)}", "", f"**{markdown_text(answer.word)}.**", ""]
         lines += [f"- {markdown_text(sentence)}" for sentence in answer.sentences] + [""]
-    for regime in findings.regimes:
+    for contest in findings.contests:
+        answer = contest_answer(contest)
+        lines += [f"## {markdown_text(answer.title)}", "", f"**{markdown_text(answer.word)}.**", ""]
+        lines += [f"- {markdown_text(sentence)}" for sentence in answer.sentences] + [""]
+    for regime in findings.sweeps:
         lines += [f"## Verdicts: {markdown_text(heading(regime))}", ""]
-        lines += [f"- {markdown_text(series_sentence(regime, series))}" for series in regime.everything] + [""]
+        if words := single_points_sentence(regime):
+            lines += [f"- {markdown_text(words)}"]
+        lines += [f"- {markdown_text(series_sentence(regime, series))}" for series in regime.swept] + [""]
     for accuracy in findings.accuracies:
         if gap := depth_gap(accuracy):
             lines += [f"- {markdown_text(accuracy.title)}: {markdown_text(accuracy_sentence(accuracy, gap))}", ""]
@@ -93,7 +111,7 @@ def summary_csv(findings: Findings) -> str:
     writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for regime in findings.regimes:
-        work = {name: getattr(regime.work, name) for name in COLUMNS[:6]}
+        work = {name: getattr(regime.work, name) for name in (*COLUMNS[:6], "device")}
         for series in regime.everything:
             share = series.verdict.product_share
             for point in series.points:

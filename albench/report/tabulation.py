@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from albench.analysis.statistics import Interval
 from albench.report.accuracy import Accuracy, AccuracyPoint
 from albench.report.answers import MEANINGS, TONES, speed_words
+from albench.report.failures import Failure
 from albench.report.findings import Findings
 from albench.report.regimes import Point, Regime, Series, scaled
 from albench.report.tables import NO_CELL, Cell, Row, Table
@@ -21,10 +22,12 @@ VALUES_SHOWN = 6
 """Values of one environment fact that are spelt out: enough for versions, not for a load that moves all the time."""
 
 
-def verdict_table(regime: Regime) -> Table:
-    """Return how each series grows: the verdict, and the sizes that it was made from."""
+def verdict_table(regime: Regime) -> Table | None:
+    """Return how each series grows: the verdict, and the sizes that it was made from; None without a sweep."""
+    if not regime.swept:
+        return None
     rows = []
-    for series in regime.everything:
+    for series in regime.swept:
         verdict = series.verdict
         ratio = regime.product_ratio(series)
         baseline = series is regime.baseline
@@ -136,8 +139,10 @@ def comparison_table(regime: Regime) -> Table | None:
     )
 
 
-def coefficient_table(regime: Regime) -> Table:
-    """Return the fitted coefficients of T = c + a·n + b·ℓ + γ·nℓ in units of a person."""
+def coefficient_table(regime: Regime) -> Table | None:
+    """Return the fitted coefficients of T = c + a·n + b·ℓ + γ·nℓ in units of a person; None without a sweep."""
+    if not regime.swept:
+        return None
     batch = regime.work.batch_size
     units = (("c", 1e3), ("a", 1e3 * batch), ("b", 1e3), ("gamma", 1e3 * batch))
     return Table(
@@ -157,7 +162,7 @@ def coefficient_table(regime: Regime) -> Table:
                 ),
                 projected=series.projected,
             )
-            for series in regime.everything
+            for series in regime.swept
         ),
         note="T = c + a·n + b·ℓ + γ·nℓ, with n the training instances and B the batch size. The last column is what "
         "back-propagation pays and a perfect pipeline does not.",
@@ -258,14 +263,19 @@ def every_point(regime: Regime) -> Table:
 
 def failure_table(findings: Findings) -> Table | None:
     """Return every scenario that could not be measured, and why."""
-    if not findings.failures:
+    return failures_table(findings.failures, caption="Not measured")
+
+
+def failures_table(failures: Sequence[Failure], *, caption: str) -> Table | None:
+    """Return scenarios that could not be measured, and why; None where there are none."""
+    if not failures:
         return None
     return Table(
-        caption="Not measured",
+        caption=caption,
         columns=("scenario", "what happened", "rounds", "why"),
         rows=tuple(
             Row(cells=(Cell(one.scenario, one.purpose), Cell(one.status), Cell(str(one.rounds)), Cell(one.reason)))
-            for one in findings.failures
+            for one in failures
         ),
         prose=True,
     )
