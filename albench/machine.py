@@ -8,3 +8,14 @@ import os
 def usable_cores() -> int:
     """Return the CPU cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+"""What a launcher such as ``torchrun`` tells each process that it starts."""
+
+
+def launched_processes() -> int | None:
+    """Return how many processes a launcher such as ``torchrun`` started together with this one; None: it did not."""
+    if not all(name in os.environ for name in LAUNCHER_VARIABLES):
+        return None
+    return int(os.environ["WORLD_SIZE"])

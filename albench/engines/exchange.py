@@ -39,7 +39,7 @@ def gloo_group(job: Job, name: str, *, local: bool) -> GlooGroup:
     if interface:
         device = ProcessGroupGloo.create_device(interface=interface.split(",")[0])
     else:
-        device = ProcessGroupGloo.create_device(hostname="127.0.0.1" if local else _address_towards_store())
+        device = ProcessGroupGloo.create_device(hostname="127.0.0.1" if local else address_towards_store())
     gloo: Any = ProcessGroupGloo
     options = gloo._Options()
     options._devices = [device]
@@ -52,7 +52,7 @@ def gloo_group(job: Job, name: str, *, local: bool) -> GlooGroup:
         raise PeerGoneError(str(error)) from error
 
 
-def _address_towards_store() -> str:
+def address_towards_store() -> str:
     """Return the address by which this host talks to the one that holds the store; nothing is sent."""
     master = os.environ.get("MASTER_ADDR", "127.0.0.1")
     family, kind, protocol, _, address = socket.getaddrinfo(master, 1, type=socket.SOCK_DGRAM)[0]

@@ -29,6 +29,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from albench.engines.caller import LOOK_SECONDS, Caller
 from albench.engines.errors import ComponentError, RankError
+from albench.machine import launched_processes
 
 FIRST_NAP_SECONDS, LONGEST_NAP_SECONDS = 1e-4, 5e-3
 """Sleep between two looks at a key that is awaited: short at first, because most keys come at once."""
@@ -274,7 +275,7 @@ def joined_job(timeout_seconds: float) -> Job:
 
 def was_launched() -> bool:
     """Whether a launcher such as ``torchrun`` started this process as a rank."""
-    return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
+    return launched_processes() is not None
 
 
 def _decoded(failure: bytes) -> RankFailure:

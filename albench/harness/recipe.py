@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from albench.errors import UsageError
 from albench.harness.scenario import Scenario
 from albench.harness.suites import Contender
-from albench.machine import usable_cores
+from albench.machine import launched_processes, usable_cores
 from albench.methods import method_named
 from albench.methods.cutting import microbatch_fault
 
@@ -45,7 +45,16 @@ class Recipe:
     def scenario(self, minibatches: int) -> Scenario:
         """Return the scenario that trains so many mini-batches."""
         contender = Contender(method=self.method, engine=self.engine or method_named(self.method).engines[0])
-        lanes = self.lanes or (usable_cores() if contender.takes_lanes else 1)
+        launched = launched_processes() or 1
+        if launched > 1 and contender.engine != "ranks" and contender.method != "al-ddp":
+            raise UsageError(
+                f"{launched} processes were launched and method {contender.method!r} on engine {contender.engine!r} "
+                "runs in one: start it without a launcher"
+            )
+        # Of the processes that a launcher started each is a lane, or a copy of all lanes.
+        copies = contender.method == "al-ddp"
+        useful = launched if launched > 1 and not copies else usable_cores() if contender.takes_lanes else 1
+        lanes = self.lanes or useful
         return Scenario(
             method=contender.method,
             engine=contender.engine,
@@ -58,7 +67,7 @@ class Recipe:
             learning_rate=self.learning_rate,
             lanes=lanes,
             microbatches=self.microbatches if self.microbatches is not None else self._fewest_microbatches(lanes),
-            replicas=self.replicas,
+            replicas=launched if copies and self.replicas == 1 else self.replicas,
             device=self.device,
             seed=self.seed,
             purpose="accuracy",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +15,14 @@ from albench.data import load_dataset
 from albench.engines.batch import Batch
 from albench.harness.case import held_out_accuracy, trainer_options
 from albench.harness.recipe import Recipe
+from albench.machine import launched_processes
 from albench.methods import make_trainer
 
 
 def train(recipe: Recipe, *, data_dir: Path | None, console: Console, plain: bool) -> float | None:
     """Train, print a line an epoch, and return the last held-out accuracy (None where the data has none)."""
+    if os.environ.get("RANK", "0") != "0" and launched_processes():
+        console = Console(quiet=True)  # rank 0 speaks for all
     dataset = load_dataset(recipe.dataset, data_dir=data_dir, seed=recipe.seed)
     epoch_minibatches = dataset.epoch_minibatches(recipe.batch_size)
     scenario = recipe.scenario(epoch_minibatches * recipe.epochs)

@@ -28,6 +28,7 @@ from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
+import psutil
 import torch
 import torch.multiprocessing  # tensors go to members as memory that both see
 from torch import distributed
@@ -35,6 +36,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from albench.engines.batch import Batch
 from albench.engines.errors import RankError
+from albench.engines.exchange import address_towards_store
 from albench.engines.job import was_launched
 from albench.errors import UsageError
 from albench.process import child_environment, describe_exit, end_process, forkserver, nameless_main, watch_parent
@@ -199,8 +201,16 @@ def _join_launched(make_member: MakeMember, options: Any, device: str) -> Any:
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if device == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    # Left to itself gloo takes the interface of the host's name, which may lead nowhere.
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", _interface_towards_store())
     distributed.init_process_group("nccl" if device == "cuda" else "gloo", timeout=SILENCE)
     return make_member(options, rank, size)
+
+
+def _interface_towards_store() -> str:
+    address = address_towards_store()
+    found = (name for name, own in psutil.net_if_addrs().items() if any(one.address == address for one in own))
+    return next(found, "lo")
 
 
 def _serve(
