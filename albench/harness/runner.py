@@ -200,9 +200,10 @@ class _History:
         )
 
 
-def _line(scenario: Scenario) -> Scenario:
-    """Return what all depths of one line have in common."""
-    return dataclasses.replace(scenario, hidden_layers=2, minibatches=1, seed=0, purpose="time")
+def _line(scenario: Scenario) -> dict[str, Any]:
+    """Return what all depths of one line have in common; no scenario, for it may not be one at another depth."""
+    own = ("hidden_layers", "minibatches", "seed", "purpose")
+    return {name: value for name, value in dataclasses.asdict(scenario).items() if name not in own}
 
 
 def _run_case(

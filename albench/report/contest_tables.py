@@ -16,7 +16,7 @@ from albench.report.answer import Tone
 from albench.report.contests import Contest, Grid, grids_of
 from albench.report.regimes import scaled
 from albench.report.tables import NO_CELL, Cell, Row, Table
-from albench.report.tabulation import failures_table
+from albench.report.tabulation import failure_table
 from albench.report.words import ends, number, percent
 
 TONES: dict[str, Tone] = {"faster": "good", "slower": "bad", "unclear": "open"}
@@ -67,7 +67,7 @@ CSV_COLUMNS = (
 
 def contest_tables(contest: Contest) -> list[Table]:
     """Return all tables of a contest."""
-    failed = failures_table(contest.failures, caption=f"Not measured, {contest.title}")
+    failed = failure_table(contest.failures, caption=f"Not measured, {contest.title}")
     tables = [standings_table(contest), *grid_tables(contest), failed]
     return [table for table in tables if table is not None]
 

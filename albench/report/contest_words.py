@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from albench.analysis.baselines import Outcome, Standing, outcome, speed
-from albench.analysis.statistics import Interval
+from albench.analysis.baselines import Outcome, Standing, lowest_confidence, outcome, speed
+from albench.analysis.statistics import CONFIDENCE, Interval
+from albench.methods.cutting import PIPELINES
 from albench.report.answer import Answer, Tone
 from albench.report.contests import EQUAL_DEPTH, Contest
 from albench.report.words import counted, ends, listed, number, percent
@@ -38,7 +39,7 @@ def contest_sentence(contest: Contest) -> str:
     if pipeline:
         parts.append(_against_pipeline(al, pipeline))
     else:
-        tried = any(method != "al" for method, *_ in contest.failed_cuts)
+        tried = any(method in PIPELINES for method, *_ in contest.failed_cuts)
         parts.append(
             f"{al.name} trains {number(al.samples_per_second)} samples a second; no pipeline baseline "
             + ("could be measured, all that were tried failed" if tried else "was measured")
@@ -46,7 +47,20 @@ def contest_sentence(contest: Contest) -> str:
     parts += [_against_al(rival, al) for rival in (bp, shares) if rival]
     if bp is None:
         parts.append("BP was not measured")
-    return f"At {contest.fairness}: {'; '.join(parts)}."
+    named = [one for one in (al, pipeline, bp, shares) if one]
+    return f"At {contest.fairness}: {'; '.join(parts)}.{_worth(named)}"
+
+
+def _worth(standings: Sequence[Standing]) -> str:
+    """Say what the intervals are worth where there were too few rounds for the usual confidence."""
+    confidence = lowest_confidence(standings)
+    rounds = min(one.rounds for one in standings)
+    if rounds < 2 or confidence >= CONFIDENCE:  # after a single round there is no interval, and the words say so
+        return ""
+    return (
+        f" An interval here is the range of as few as {rounds} rounds, which holds the true median with "
+        f"{percent(confidence)}, not {percent(CONFIDENCE)}, confidence."
+    )
 
 
 def _against_pipeline(al: Standing, pipeline: Standing) -> str:

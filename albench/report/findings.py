@@ -66,6 +66,12 @@ class Findings:
         told = {contest.work for contest in self.contests}
         return tuple(regime for regime in self.regimes if regime.swept or regime.work not in told)
 
+    @property
+    def other_failures(self) -> list[Failure]:
+        """The failures that no contest lists already."""
+        told = {failure for contest in self.contests for failure in contest.failures}
+        return [failure for failure in self.failures if failure not in told]
+
     def accuracy_of(self, regime: Regime) -> Accuracy | None:
         """Return the accuracy on the same kind of work as a regime."""
         return next((accuracy for accuracy in self.accuracies if accuracy.work == regime.work), None)

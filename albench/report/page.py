@@ -66,7 +66,8 @@ def page_html(findings: Findings, drawings: Sequence[Drawing], *, command: str, 
         verdict_words=_verdict_words(),
         tones=TONES,
         fairness=_fairness(findings),
-        failures=tabulation.failure_table(findings),
+        told_failures=len(findings.failures) - len(findings.other_failures),
+        failures=tabulation.failure_table(findings.other_failures),
         environment=tabulation.environment_table(findings),
         origin=_origin(findings),
         command=command,
@@ -136,7 +137,7 @@ def _contest(contest: Contest, findings: Findings) -> dict[str, Any]:
         "no_measure": contest.one_lane is None and any(one.microbatches for one in contest.standings),
         "standings": standings_table(contest),
         "grids": grid_tables(contest),
-        "failures": tabulation.failures_table(contest.failures, caption=f"Not measured, {contest.title}"),
+        "failures": tabulation.failure_table(contest.failures, caption=f"Not measured, {contest.title}"),
         "points": [tabulation.every_point(regime) for regime in told],
     }
 
@@ -196,7 +197,7 @@ def _staircase() -> dict[str, Any]:
 def _lane_sentences(findings: Findings) -> list[str]:
     """Say where this report's own lanes were full."""
     lanes = sorted(
-        {series.lanes for regime in findings.regimes for series in regime.series if series.has_lanes and series.lanes}
+        {series.lanes for regime in findings.sweeps for series in regime.series if series.has_lanes and series.lanes}
     )
     if not lanes:
         return []

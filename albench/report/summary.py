@@ -64,7 +64,7 @@ def summary_tables(findings: Findings) -> list[Table]:
             tabulation.comparison_table(regime),
         ]
     tables += [tabulation.accuracy_table(accuracy) for accuracy in findings.accuracies]
-    tables.append(tabulation.failure_table(findings))
+    tables.append(tabulation.failure_table(findings.other_failures))
     return [table for table in tables if table is not None]
 
 

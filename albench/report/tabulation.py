@@ -261,12 +261,7 @@ def every_point(regime: Regime) -> Table:
     )
 
 
-def failure_table(findings: Findings) -> Table | None:
-    """Return every scenario that could not be measured, and why."""
-    return failures_table(findings.failures, caption="Not measured")
-
-
-def failures_table(failures: Sequence[Failure], *, caption: str) -> Table | None:
+def failure_table(failures: Sequence[Failure], *, caption: str = "Not measured") -> Table | None:
     """Return scenarios that could not be measured, and why; None where there are none."""
     if not failures:
         return None

@@ -4,11 +4,12 @@ import pytest
 
 from albench.errors import UsageError
 from albench.harness.recipe import Recipe
-from albench.harness.runner import estimated_seconds
+from albench.harness.runner import _History, estimated_seconds
 from albench.harness.scenario import Scenario
 from albench.harness.suites import SUITES, Contender, Grid, Overrides, suite_scenarios
 from albench.methods import METHODS
 from albench.methods.cutting import PIPELINES, schedule_fault
+from tests.harness.test_records import record
 
 
 def scenario(method, **changes):
@@ -264,3 +265,16 @@ def test_more_lanes_and_fewer_bubbles_are_guessed_to_take_less_time():
         for lanes, microbatches in ((1, 1), (2, 4), (4, 4), (4, 8))
     ]
     assert seconds == sorted(seconds, reverse=True)
+
+
+def test_out_of_memory_is_looked_up_for_networks_that_a_shallow_one_could_not_stand_in_for():
+    """Eight stages need eight layers: whoever looks for the line must not make a shallower scenario of it."""
+    shallow, deep, other = (
+        scenario("gpipe", lanes=8, microbatches=microbatches, hidden_layers=depth)
+        for depth, microbatches in ((8, 4), (16, 4), (16, 8))
+    )
+    failed = record(scenario=shallow, key=shallow.key, status="out-of-memory", seconds=None)
+    history = _History([failed])
+    assert history.out_of_memory_before(deep) is failed
+    assert history.out_of_memory_before(other) is None
+    assert history.out_of_memory_before(shallow) is None

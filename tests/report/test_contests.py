@@ -120,6 +120,8 @@ def test_all_pipelines_failed_is_a_result_too(tmp_path: Path) -> None:
     assert "no pipeline baseline could be measured, all that were tried failed" in contest_sentence(contest)
     assert contest_answer(contest).word == "No answer: no pipeline was measured"
     assert len(contest.failures) == 6
+    assert find(records).other_failures == [], "listed once, with the standings"
+    assert [table.caption.split(",")[0] for table in summary_tables(find(records))].count("Not measured") == 1
     assert all(cell.text == "failed" for table in grid_tables(contest) for row in table.rows for cell in row.cells[1:])
     page = render(records, tmp_path, command=COMMAND).read_text(encoding="utf-8")
     assert "<script" not in page
@@ -204,6 +206,9 @@ def test_many_contests_are_counted_in_the_headline() -> None:
 
 
 def test_fewer_than_six_rounds_say_what_their_interval_is_worth() -> None:
+    assert "as few as 2 rounds" in contest_sentence(one_contest(made.contest(rounds=2)))
+    assert "50 %, not 95 %, confidence" in contest_sentence(one_contest(made.contest(rounds=2)))
+    assert "confidence" not in contest_sentence(one_contest(made.contest(rounds=6)))
     table = standings_table(one_contest(made.contest(rounds=2)))
     assert table is not None
     assert "an interval of 50 %" in table.note
@@ -222,6 +227,8 @@ def test_a_contest_of_one_point_does_not_drown_in_undecided_verdicts(tmp_path: P
     assert "Only 1 depth measured" not in outline.text
     assert "Verdicts," not in outline.text
     assert not [tag for tag, _ in outline.tags if tag == "img"]
+    assert "Who trains a network fastest on the same lanes?" in outline.text
+    assert "product share" not in outline.text
     assert plain(contest_sentence(found.contests[0])) in outline.text
     assert not list((tmp_path / "figures").iterdir())
 
