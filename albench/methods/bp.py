@@ -18,6 +18,7 @@ from torch import Tensor
 from albench.engines.batch import Batch, as_allocated, check_batch
 from albench.engines.engine import intra_op_threads
 from albench.engines.precision import exact_arithmetic
+from albench.methods.flops import back_propagation_flops
 from albench.methods.step import Snapshot, make_step
 from albench.methods.trainer import Trainer, TrainerOptions
 from albench.networks import mlp
@@ -86,6 +87,10 @@ class BackPropagationTrainer(Trainer):
     def losses(self) -> list[dict[str, float]]:
         """The cross-entropy of the last mini-batch."""
         return [{"cross-entropy": self._last_loss.item()}] if self._last_loss is not None else []
+
+    def flops(self, batch: Batch) -> int:
+        """Return the floating-point operations of the matrix products of one step on `batch`, whatever the engine."""
+        return back_propagation_flops(self._network, batch)
 
 
 def make_trainer(options: TrainerOptions) -> Trainer:
