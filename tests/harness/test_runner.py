@@ -39,6 +39,7 @@ def outcome(seconds):
         accuracy=0.5,
         accuracy_reason="",
         losses=[],
+        flops_per_minibatch=None,
         task_seconds=None,
         peak_memory_bytes=1,
         notes=[],
