@@ -53,6 +53,11 @@ def bp_threads(lanes: int) -> Contender:
     return Contender(method="bp", engine="eager", lanes=lanes)
 
 
+def bp_compiled(lanes: int) -> Contender:
+    """Return BP compiled, with `lanes` intra-op threads: the BP to beat where launches rule."""
+    return Contender(method="bp", engine="compiled", lanes=lanes)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Grid:
     """Every combination of its axes."""
