@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,19 +33,31 @@ def engine_availability(facts: dict[str, Any]) -> list[Availability]:
         "ranks": f"up to {cores} processes here; more, and on more hosts, through torchrun",
         "fused": f"all components stacked, up to {cores} intra-op threads",
         "eager": f"up to {cores} intra-op threads",
+        "compiled": f"up to {cores} intra-op threads",
         "streams": "CUDA streams, or shares of a GPU's multiprocessors",
         "graph": "branches of one CUDA graph, or shares of a GPU's multiprocessors",
     }
+    only_here = {("bp", "graph"): "none: the whole step is one CUDA graph"}
     missing = "" if facts["packages"]["torch"] != "not installed" else "torch is not installed"
     missing_cuda = missing or _missing_cuda(facts)
+    missing_compiler = missing or _missing_compiler()
     rows = []
     for name, method in METHODS.items():
         for engine in method.engines:
             reason = missing_cuda if engine in method.cuda_engines else missing
-            rows.append(
-                Availability(method=name, engine=engine, available=not reason, reason=reason, lanes=kinds[engine])
-            )
+            if engine == "compiled":
+                reason = missing_compiler
+            lanes = only_here.get((name, engine), kinds[engine])
+            rows.append(Availability(method=name, engine=engine, available=not reason, reason=reason, lanes=lanes))
     return rows
+
+
+def _missing_compiler() -> str:
+    """Return why torch cannot compile for the CPU; empty if it can. It takes the compiler that ``CXX`` names."""
+    compiler = os.environ.get("CXX") or {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
+    if shutil.which(compiler):
+        return ""
+    return f"needs a C++ compiler, and {compiler} is not on the path (CXX names another); trains as eager without"
 
 
 def _missing_cuda(facts: dict[str, Any]) -> str:

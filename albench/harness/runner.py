@@ -254,12 +254,13 @@ def estimated_seconds(scenario: Scenario) -> float:
     3·10¹⁰ operations a second, forward, backward and the optimizer's pass over the weights.
     """
     layers = scenario.hidden_layers
-    stacked, one_by_one = {"fused": 2e-5, "graph": 2e-5}, {"eager": 5e-5}
+    stacked, one_by_one = {"fused": 2e-5, "graph": 2e-5}, {"eager": 5e-5, "compiled": 5e-5}
     launches = (stacked | one_by_one).get(scenario.engine, 2.5e-4) * layers + 4e-4
     arithmetic = layers * (6 * scenario.batch_size + 30) * scenario.width**2 / 3e10
-    ticks = scenario.minibatches + (layers // 2 if scenario.engine in ("fused", "graph") else 0)
-    # The processes of "ranks" come from a server of the case's own, and a compiler takes its time.
-    start = {"ranks": 6.0, "compiled": 10.0}.get(scenario.engine, 0.25)
+    fills = scenario.method == "al" and scenario.engine in ("fused", "graph")
+    ticks = scenario.minibatches + (layers // 2 if fills else 0)
+    # The processes of a team must meet, and compiling is part of a case and not of its time.
+    start = {"ranks": 1.0, "compiled": 20.0}.get(scenario.engine, 0.25)
     return start + ticks * (launches * scenario.microbatches + arithmetic / _overlap(scenario))
 
 

@@ -122,12 +122,13 @@ class Scenario:
 
     @property
     def series(self) -> str:
-        """The line of a figure that this point belongs to, such as "AL serial" or "BP, 2 threads"."""
+        """The line of a figure that this point belongs to, such as "AL serial", "BP, 2 threads" or "BP compiled"."""
         title = method_named(self.method).title
         if self.method not in ("al", "bp"):
             return self._baseline_series(title)
-        name = title if self.method == "bp" else f"{title} {self.engine}"
-        if self.engine == "serial" or (self.engine == "fused" and self.lanes == 1):
+        name = title if (self.method, self.engine) == ("bp", "eager") else f"{title} {self.engine}"
+        threads_unsaid = self.engine in ("fused", "compiled") or (self.method, self.engine) == ("bp", "graph")
+        if self.engine == "serial" or (threads_unsaid and self.lanes == 1):
             return name
         lane = "lane" if lanes_run_components(self.method, self.engine) else "thread"
         return f"{name}, {self.lanes} {lane}{'' if self.lanes == 1 else 's'}"

@@ -68,6 +68,7 @@ def bp_threads(lanes: int) -> Contender:
     return Contender(method="bp", engine="eager", lanes=lanes)
 
 
+<<<<<<< HEAD
 def pipelines(lanes: int, linear_layers: int) -> list[Contender]:
     """Return every pipeline of BP on `lanes` lanes, or as many as it has stages for, with each M that it is tried with.
 
@@ -78,6 +79,11 @@ def pipelines(lanes: int, linear_layers: int) -> list[Contender]:
         for name in PIPELINES
         for m in method_named(name).microbatches
     ]
+=======
+def bp_compiled(lanes: int) -> Contender:
+    """Return BP compiled, with `lanes` intra-op threads: the BP to beat where launches rule."""
+    return bp_compiled(lanes)
+>>>>>>> bp
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,13 +272,13 @@ def _baselines(cores: int, *, width: int, bridge_factor: int | None = None) -> l
     contenders = [
         BP,
         bp_threads(lanes),
-        Contender(method="bp", engine="compiled", lanes=lanes),
+        bp_compiled(lanes),
         AL_SERIAL,
         al_threads(lanes),
         Contender(method="al", engine="ranks", lanes=lanes),
         al_fused(lanes),
         Contender(method="ddp", engine="ranks", lanes=lanes),
-        Contender(method="al-ddp", engine="ranks", replicas=lanes),
+        Contender(method="al-ddp", engine="threads", replicas=lanes),
         *pipelines(lanes, BASELINE_LAYERS + (1 if bridge_factor is None else 2)),
     ]
     return [

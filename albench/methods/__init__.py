@@ -81,7 +81,9 @@ METHODS: dict[str, Method] = {
         module="albench.methods.zero_bubble",
     ),
     "ddp": Method(title="DDP", engines=("ranks",), lane_engines=("ranks",), module="albench.methods.ddp"),
-    "al-ddp": Method(title="AL + DDP", engines=("ranks",), lane_engines=("ranks",), module="albench.methods.al_ddp"),
+    "al-ddp": Method(
+        title="AL + DDP", engines=("threads",), lane_engines=("threads",), module="albench.methods.al_ddp"
+    ),
 }
 FOLDED = ("al", "al-ddp")
 """The methods that train the folded AL network; all others train its BP twin."""

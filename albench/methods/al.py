@@ -9,6 +9,7 @@ from torch import Tensor
 
 from albench.engines import make_engine
 from albench.engines.batch import Batch
+from albench.methods.flops import associated_flops
 from albench.methods.trainer import Trainer, TrainerOptions
 from albench.networks import associated_mlp
 
@@ -34,6 +35,7 @@ class AssociatedTrainer(Trainer):
             lanes=options.lanes,
             trace=options.trace,
         )
+        self._distinct_targets = options.distinct_targets
         self._one_by_one = options.engine == "serial"
         self.lanes = self._engine.lanes
         self.lane_kind = self._engine.lane_kind
@@ -61,6 +63,10 @@ class AssociatedTrainer(Trainer):
     def losses(self) -> list[dict[str, float]]:
         """Associated and autoencoder loss of the last mini-batch, one entry a component."""
         return self._engine.losses
+
+    def flops(self, batch: Batch) -> int:
+        """Return the floating-point operations of the matrix products of one task of every component on `batch`."""
+        return associated_flops(self._network, batch, distinct_targets=self._distinct_targets)
 
     def close(self) -> None:
         """Close the engine."""

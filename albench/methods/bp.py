@@ -1,7 +1,11 @@
-"""BP: back-propagation through the twin network, eager, on one process and K intra-op threads.
+"""BP: back-propagation through the twin network, on one process and K intra-op threads.
 
-The step that a user would write: softmax cross-entropy, backward, one fused Adam over all parameters. K threads share
-each operator's work, which is the other way to use the hardware that AL uses for K lanes.
+The step that a user would write: softmax cross-entropy, backward, one fused Adam over all parameters. How it is
+launched is the engine: "eager", "compiled" or "graph" (`albench.methods.step`). K threads share each operator's work,
+which is the other way to use the hardware that AL uses for K lanes.
+
+On a CUDA device the arithmetic is that of AL's engines: products in float32, fixed kernels, the learning rate a float32
+on the device, in every engine of BP. So they end with the same bits, and neither method is timed with the faster sums.
 """
 
 from __future__ import annotations
@@ -10,10 +14,12 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from albench.engines.batch import Batch, check_batch
+from albench.engines.batch import Batch, as_allocated, check_batch
 from albench.engines.engine import intra_op_threads
+from albench.engines.precision import exact_arithmetic
+from albench.methods.flops import back_propagation_flops
+from albench.methods.step import Snapshot, make_step
 from albench.methods.trainer import Trainer, TrainerOptions
 from albench.networks import mlp
 
@@ -26,6 +32,8 @@ class BackPropagationTrainer(Trainer):
     affiliated_parameters = 0
 
     def __init__(self, options: TrainerOptions) -> None:
+        self.device = options.device
+        device = torch.device(options.device)
         self._network = mlp(
             in_features=options.in_features,
             width=options.width,
@@ -33,8 +41,17 @@ class BackPropagationTrainer(Trainer):
             classes=options.classes,
             bridge_width=options.bridge_width,
             seed=options.seed,
-        ).to(options.dtype)
-        self._optimizer = torch.optim.Adam(self._network.parameters(), lr=options.learning_rate, fused=True)
+        ).to(device=device, dtype=options.dtype)
+        on_cuda = device.type == "cuda"
+        rate = options.learning_rate
+        self._optimizer = torch.optim.Adam(
+            self._network.parameters(),
+            lr=torch.full((), rate, dtype=torch.float32, device=device) if on_cuda else rate,
+            fused=True,
+            capturable=on_cuda,
+        )
+        self._step = make_step(options.engine, self._network, self._optimizer, device)
+        self.notes = self._step.notes
         self._classes = options.classes
         self._minibatches_seen = 0
         self._last_loss: Tensor | None = None
@@ -42,26 +59,23 @@ class BackPropagationTrainer(Trainer):
         self.effective_parameters = sum(p.numel() for p in self._network.parameters())
 
     def warm_up(self, batches: Sequence[Batch]) -> None:
-        """Train on mini-batches and go back to the first weights."""
-        weights = {name: tensor.clone() for name, tensor in self._network.state_dict().items()}
-        optimizer = self._optimizer.state_dict()
+        """Train on mini-batches, which compiles or records the step, and go back to where training was."""
+        before = Snapshot(self._network, self._optimizer)
+        minibatches_seen, last_loss = self._minibatches_seen, self._last_loss
         self.train(batches)
-        self._network.load_state_dict(weights)
-        self._optimizer.load_state_dict(optimizer)
-        self._minibatches_seen = 0
+        before.restore()
+        self._minibatches_seen, self._last_loss = minibatches_seen, last_loss
 
     def train(self, batches: Iterable[Batch]) -> None:
         """Train on mini-batches, one step each."""
         like = next(self._network.parameters())
-        with intra_op_threads(self.lanes):
+        with torch.enable_grad(), intra_op_threads(self.lanes), exact_arithmetic(like.device):
             for batch in batches:
                 # The same look at the input that AL's engines take, so that neither has the shorter way.
                 x, y = check_batch(batch, minibatch=self._minibatches_seen, classes=self._classes, like=like)
-                loss = F.cross_entropy(self._network(x), y)
-                self._optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                self._optimizer.step()
-                self._last_loss = loss
+                if x.is_cuda:
+                    x, y = as_allocated(x), as_allocated(y)
+                self._last_loss = self._step(x, y)
                 self._minibatches_seen += 1
 
     def predict(self, x: Tensor) -> Tensor:
@@ -73,6 +87,10 @@ class BackPropagationTrainer(Trainer):
     def losses(self) -> list[dict[str, float]]:
         """The cross-entropy of the last mini-batch."""
         return [{"cross-entropy": self._last_loss.item()}] if self._last_loss is not None else []
+
+    def flops(self, batch: Batch) -> int:
+        """Return the floating-point operations of the matrix products of one step on `batch`, whatever the engine."""
+        return back_propagation_flops(self._network, batch)
 
 
 def make_trainer(options: TrainerOptions) -> Trainer:

@@ -1,11 +1,19 @@
-"""GPipe on torch.distributed.pipelining, one process a lane (`albench.methods.pipelines`)."""
+"""GPipe: on torch.distributed.pipelining, one process a lane, or on the lanes of one GPU, which is albench's own.
+
+In processes it is what a user would run (`albench.methods.pipelines`). On one GPU, on streams or captured in one CUDA
+graph, it follows `albench.schedule.gpipe` on the very lanes that AL's engines use (`albench.methods.stage_lanes`).
+"""
 
 from __future__ import annotations
 
 from albench.methods.pipelines import PipelineTrainer
+from albench.methods.stage_lanes import StageLanesTrainer
 from albench.methods.trainer import Trainer, TrainerOptions
+from albench.schedule import gpipe
 
 
 def make_trainer(options: TrainerOptions) -> Trainer:
-    """Return a trainer."""
-    return PipelineTrainer(options, method="gpipe")
+    """Return a trainer for ``options.engine``: "ranks", "streams" or "graph"."""
+    if options.engine == "ranks":
+        return PipelineTrainer(options, method="gpipe")
+    return StageLanesTrainer(options, clock=gpipe, captured=options.engine == "graph")

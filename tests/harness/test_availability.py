@@ -3,6 +3,7 @@
 import pytest
 
 from albench.engines import shares
+from albench.harness import availability
 from albench.harness.availability import engine_availability, share_availability
 from albench.harness.suites import SUITES, suite_scenarios
 from albench.methods import METHODS
@@ -48,6 +49,30 @@ def test_with_a_device_all_can_run():
 
 def test_without_torch_nothing_runs():
     assert set(reasons(torch="not installed").values()) == {"torch is not installed"}
+
+
+def test_the_compiled_engine_needs_the_compiler_that_torch_takes(monkeypatch):
+    monkeypatch.setattr(availability.sys, "platform", "linux")
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(availability.shutil, "which", {"g++": "/bin/g++"}.get)
+    assert compiled_reason() == ""
+    monkeypatch.setenv("CXX", "icpx")
+    assert compiled_reason().startswith("needs a C++ compiler, and icpx is not on the path")
+    monkeypatch.setattr(availability.shutil, "which", {"icpx": "/bin/icpx"}.get)
+    assert compiled_reason() == ""
+    assert compiled_reason(torch="not installed") == "torch is not installed"
+
+
+def compiled_reason(**changes):
+    (row,) = (row for row in engine_availability(facts(**changes)) if row.engine == "compiled")
+    assert row.available == (not row.reason)
+    return row.reason
+
+
+def test_a_graph_has_lanes_in_al_and_none_in_bp():
+    lanes = {row.method: row.lanes for row in engine_availability(facts(gpus=[GPU])) if row.engine == "graph"}
+    assert lanes["al"].startswith("branches of one CUDA graph")
+    assert lanes["bp"].startswith("none")
 
 
 @pytest.mark.parametrize("name", SUITES)

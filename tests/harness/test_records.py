@@ -157,7 +157,7 @@ def test_the_key_changes_with_every_field(field):
         return  # there is only one network so far
     base = {
         "microbatches": {"method": "gpipe", "engine": "ranks"},
-        "replicas": {"method": "al-ddp", "engine": "ranks"},
+        "replicas": {"method": "al-ddp", "engine": "threads"},
     }.get(field, {})
     changes = {field: other} | ({"engine": "eager"} if field == "method" else {})
     assert scenario(**base, **changes).key != scenario(**base).key

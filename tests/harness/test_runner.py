@@ -39,6 +39,7 @@ def outcome(seconds):
         accuracy=0.5,
         accuracy_reason="",
         losses=[],
+        flops_per_minibatch=None,
         task_seconds=None,
         peak_memory_bytes=1,
         notes=[],
@@ -191,3 +192,15 @@ def test_nothing_to_run_is_said(cases, tmp_path):
 def test_limits_that_would_run_nothing_are_refused(changes):
     with pytest.raises(UsageError):
         Limits(**changes)
+
+
+def test_guesses_know_what_takes_long():
+    """Compiling is most of a short case; a pipeline takes ticks to fill, a graph of one step does not."""
+    deep = {"hidden_layers": 64, "width": 32, "batch_size": 16, "minibatches": 4}
+    eager, compiled, graph = (
+        runner.estimated_seconds(scenario(method="bp", engine=engine, **deep))
+        for engine in ("eager", "compiled", "graph")
+    )
+    assert 15 < compiled - eager < 25
+    assert graph < eager
+    assert graph < runner.estimated_seconds(scenario(method="al", engine="graph", **deep))

@@ -6,7 +6,7 @@ from albench.errors import UsageError
 from albench.harness.recipe import Recipe
 from albench.harness.runner import _History, estimated_seconds
 from albench.harness.scenario import Scenario
-from albench.harness.suites import SUITES, Contender, Grid, Overrides, suite_scenarios
+from albench.harness.suites import SUITES, Contender, Grid, Overrides, bp_compiled, suite_scenarios
 from albench.methods import METHODS
 from albench.methods.cutting import PIPELINES, schedule_fault
 from tests.harness.test_records import record
@@ -14,7 +14,7 @@ from tests.harness.test_records import record
 
 def scenario(method, **changes):
     defaults = {"hidden_layers": 8, "width": 8, "batch_size": 24, "minibatches": 3, "lanes": 2}
-    return Scenario(method=method, engine=METHODS[method].engines[0], **(defaults | changes))
+    return Scenario(method=method, **({"engine": METHODS[method].engines[0]} | defaults | changes))
 
 
 REFUSED = {
@@ -187,7 +187,7 @@ def test_overrides_reach_only_the_methods_that_take_them():
         contenders=(
             Contender(method="bp", engine="eager"),
             Contender(method="gpipe", engine="ranks", microbatches=4),
-            Contender(method="al-ddp", engine="ranks", replicas=2),
+            Contender(method="al-ddp", engine="threads", replicas=2),
         ),
         hidden_layers=(8,),
         widths=(8,),
@@ -278,3 +278,31 @@ def test_out_of_memory_is_looked_up_for_networks_that_a_shallow_one_could_not_st
     assert history.out_of_memory_before(deep) is failed
     assert history.out_of_memory_before(other) is None
     assert history.out_of_memory_before(shallow) is None
+
+
+@pytest.mark.parametrize(
+    ("method", "engine", "lanes", "name"),
+    [
+        ("bp", "eager", 1, "BP, 1 thread"),
+        ("bp", "eager", 2, "BP, 2 threads"),
+        ("bp", "compiled", 1, "BP compiled"),
+        ("bp", "compiled", 2, "BP compiled, 2 threads"),
+        ("bp", "graph", 1, "BP graph"),
+        ("al", "serial", 1, "AL serial"),
+        ("al", "fused", 1, "AL fused"),
+        ("al", "fused", 2, "AL fused, 2 threads"),
+        ("al", "threads", 1, "AL threads, 1 lane"),
+        ("al", "threads", 2, "AL threads, 2 lanes"),
+        ("al", "graph", 4, "AL graph, 4 lanes"),
+    ],
+)
+def test_a_line_says_what_runs_it(method, engine, lanes, name):
+    """Reports on file hold these names."""
+    assert scenario(method, engine=engine, lanes=lanes).series == name
+
+
+def test_compiled_bp_can_be_put_into_a_suite():
+    contender = bp_compiled(2)
+    assert contender.takes_lanes
+    one = scenario(contender.method, engine=contender.engine, lanes=contender.lanes)
+    assert one.series == "BP compiled, 2 threads"
