@@ -68,7 +68,6 @@ def bp_threads(lanes: int) -> Contender:
     return Contender(method="bp", engine="eager", lanes=lanes)
 
 
-<<<<<<< HEAD
 def pipelines(lanes: int, linear_layers: int) -> list[Contender]:
     """Return every pipeline of BP on `lanes` lanes, or as many as it has stages for, with each M that it is tried with.
 
@@ -79,11 +78,11 @@ def pipelines(lanes: int, linear_layers: int) -> list[Contender]:
         for name in PIPELINES
         for m in method_named(name).microbatches
     ]
-=======
+
+
 def bp_compiled(lanes: int) -> Contender:
     """Return BP compiled, with `lanes` intra-op threads: the BP to beat where launches rule."""
-    return bp_compiled(lanes)
->>>>>>> bp
+    return Contender(method="bp", engine="compiled", lanes=lanes)
 
 
 @dataclass(frozen=True, kw_only=True)
