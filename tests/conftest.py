@@ -7,6 +7,9 @@ import torch
 
 from albench.harness.isolation import PRELOAD
 from albench.process import forkserver
+from tests.hosts import two_hosts
+
+__all__ = ["two_hosts"]
 
 forkserver(PRELOAD)  # one server for all children that tests make: what it has not imported each of them would
 

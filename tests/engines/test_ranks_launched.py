@@ -1,22 +1,19 @@
 """Ranks that a launcher starts: torchrun on one host and on two, and what every rank says when one of them fails."""
 
 import contextlib
-import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-import psutil
 import pytest
 import torch
 
 from albench.engines import make_engine
 from albench.errors import UsageError
 from tests.engines.made_up import assert_bitwise_equal, batches, network, trained
+from tests.hosts import TORCHRUN, environment, torchrun_on_two_hosts
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -24,6 +21,7 @@ PROGRAM = """
 import os, sys, time, itertools, torch
 from pathlib import Path
 from albench.engines import make_engine
+from tests.hosts import TORCHRUN, environment, torchrun_on_two_hosts
 from tests.engines.made_up import batches, network
 rank = int(os.environ["RANK"])
 folder = Path(sys.argv[1])
@@ -76,11 +74,6 @@ def write(tmp_path, body):
     return script
 
 
-def environment(**more):
-    kept = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
-    return {**kept, "PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1", **more}
-
-
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -128,64 +121,16 @@ def assert_same_as_serial(tmp_path, link):
 
 def test_torchrun_on_one_host(tmp_path):
     script = write(tmp_path, TRAIN)
-    command = ["torchrun", "--standalone", "--nproc-per-node", "2", str(script), str(tmp_path)]
+    command = [*TORCHRUN, "--standalone", "--nproc-per-node", "2", str(script), str(tmp_path)]
     subprocess.run(command, check=True, timeout=150, env=environment(), capture_output=True)
     assert_same_as_serial(tmp_path, "ring")
-
-
-@pytest.fixture
-def two_hosts():
-    """Two network namespaces joined by a cable: what each of them holds sees the other as another host."""
-    if not all(map(shutil.which, ("ip", "unshare", "nsenter"))):
-        pytest.skip("needs ip, unshare and nsenter")
-    with contextlib.ExitStack() as stack:
-        hosts = []
-        for _ in range(2):
-            holder = stack.enter_context(subprocess.Popen(["unshare", "--net", "sleep", "600"]))
-            stack.callback(holder.kill)
-            hosts.append(holder.pid)
-        deadline = time.monotonic() + 10
-        own = Path("/proc/self/ns/net").readlink()
-        while any(Path(f"/proc/{pid}/ns/net").readlink() == own for pid in hosts):
-            if time.monotonic() > deadline or subprocess.run(["unshare", "--net", "true"], check=False).returncode:
-                pytest.skip("this user may not make network namespaces")
-            time.sleep(0.05)
-        names = [f"albench{os.getpid() % 10000}{end}" for end in "ab"]
-        link = ["ip", "link", "add", names[0], "netns", str(hosts[0]), "type", "veth", "peer", "name", names[1]]
-        commands = [[*link, "netns", str(hosts[1])]]
-        for i, pid in enumerate(hosts):
-            inside = ["nsenter", "-t", str(pid), "-n", "ip"]
-            commands.append([*inside, "addr", "add", f"10.77.0.{i + 1}/24", "dev", names[i]])
-            commands.append([*inside, "link", "set", names[i], "up"])
-            commands.append([*inside, "link", "set", "lo", "up"])
-        for command in commands:
-            done = subprocess.run(command, check=False, capture_output=True, text=True)
-            if done.returncode:
-                pytest.skip(f"cannot lay a cable between namespaces: {done.stderr.strip()}")
-        prefixes = tuple(("nsenter", "-t", str(pid), "-n") for pid in hosts)
-        yield prefixes, names
 
 
 def test_torchrun_on_two_hosts(tmp_path, two_hosts):
     """They meet through torchrun's rendezvous and hand on over the network."""
     script, prefixes = write(tmp_path, TRAIN), two_hosts[0]
-    processes = []
-    for host in range(2):
-        command = [*prefixes[host], "torchrun", "--nnodes", "2", "--nproc-per-node", "1", "--rdzv-id", "albench"]
-        command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "10.77.0.1:29511"]
-        command += ["--rdzv-conf", f"is_host={1 - host}", "--local-addr", f"10.77.0.{host + 1}"]
-        command += [str(script), str(tmp_path)]
-        pipe = subprocess.PIPE
-        processes.append(subprocess.Popen(command, env=environment(), stdout=pipe, stderr=pipe, text=True))
-    try:
-        for process in processes:
-            _, errors = process.communicate(timeout=150)
-            assert process.returncode == 0, errors
-    finally:
-        for process in processes:
-            for child in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []:
-                child.kill()
-            process.kill()
+    for returncode, _, errors in torchrun_on_two_hosts(prefixes, 29511, [str(script), str(tmp_path)]):
+        assert returncode == 0, errors
     assert_same_as_serial(tmp_path, "gloo")
 
 

@@ -2,12 +2,11 @@
 
 import subprocess
 
-import psutil
 import pytest
 
 from albench.errors import UsageError
 from albench.harness.recipe import Recipe
-from tests.engines.test_ranks_launched import environment, two_hosts  # noqa: F401
+from tests.hosts import TORCHRUN, environment, torchrun_on_two_hosts
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -51,29 +50,15 @@ def test_what_runs_in_one_process_is_not_started_three_times():
 
 
 def test_gpipe_on_one_host():
-    command = ["torchrun", "--standalone", "--nproc-per-node", "2", *TRAIN, "--method", "gpipe"]
+    command = [*TORCHRUN, "--standalone", "--nproc-per-node", "2", *TRAIN, "--method", "gpipe"]
     done = subprocess.run(command, check=False, timeout=150, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("epoch 1/1") == 1
     assert "held-out accuracy" in done.stdout
 
 
-def test_1f1b_on_two_hosts(two_hosts):  # noqa: F811
+def test_1f1b_on_two_hosts(two_hosts):
     """They meet through torchrun's rendezvous; gloo takes the interface that leads to the store."""
-    prefixes, pipe = two_hosts[0], subprocess.PIPE
-    processes = []
-    for host in range(2):
-        command = [*prefixes[host], "torchrun", "--nnodes", "2", "--nproc-per-node", "1", "--rdzv-id", "albench"]
-        command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "10.77.0.1:29512"]
-        command += ["--rdzv-conf", f"is_host={1 - host}", "--local-addr", f"10.77.0.{host + 1}"]
-        command += [*TRAIN, "--method", "1f1b"]
-        processes.append(subprocess.Popen(command, env=environment(), stdout=pipe, stderr=pipe, text=True))
-    try:
-        said = [process.communicate(timeout=150) for process in processes]
-    finally:
-        for process in processes:
-            for child in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []:
-                child.kill()
-            process.kill()
-    assert [process.returncode for process in processes] == [0, 0], said
-    assert "".join(output for output, _ in said).count("epoch 1/1") == 1
+    ended = torchrun_on_two_hosts(two_hosts[0], 29512, [*TRAIN, "--method", "1f1b"])
+    assert [returncode for returncode, _, _ in ended] == [0, 0], ended
+    assert "".join(output for _, output, _ in ended).count("epoch 1/1") == 1
