@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from albench.errors import UsageError
+from albench.harness.grid import Contender
 from albench.harness.scenario import Scenario
-from albench.harness.suites import Contender
 from albench.machine import launched_processes, usable_cores
 from albench.methods import method_named
 from albench.methods.cutting import microbatch_fault

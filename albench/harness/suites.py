@@ -1,150 +1,31 @@
 """Suites: named lists of scenarios. A suite is a few grids; a grid is a few lines that a user can copy.
 
-    Grid(contenders=(AL_FUSED, BP), hidden_layers=(2, 8, 32), minibatches=(16, 48, 128), **SMALL)
-
 Every axis can be replaced on the command line; methods and engines are filtered.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
 from albench.errors import UsageError, unknown_name
-from albench.harness.scenario import Purpose, Scenario
+from albench.harness.grid import (
+    AL_FUSED,
+    AL_SERIAL,
+    BP,
+    Contender,
+    Grid,
+    al_fused,
+    al_threads,
+    bp_compiled,
+    bp_threads,
+    pipelines,
+)
+from albench.harness.scenario import Scenario
 from albench.machine import usable_cores
 from albench.methods import METHODS, method_named
-from albench.methods.cutting import PIPELINES, microbatch_fault, most_lanes
-
-
-@dataclass(frozen=True, kw_only=True)
-class Contender:
-    """A method on an engine with so many lanes: what a sweep compares."""
-
-    method: str
-    engine: str
-    lanes: int = 1
-    microbatches: int = 1
-    """M, of methods that cut their mini-batches."""
-    replicas: int = 1
-    """Copies of the network, of methods that have several."""
-
-    @property
-    def takes_lanes(self) -> bool:
-        """Whether a number of lanes means anything to it."""
-        return self.engine != "serial"
-
-    @property
-    def takes_microbatches(self) -> bool:
-        """Whether it cuts its mini-batches."""
-        return self.method in PIPELINES
-
-    @property
-    def takes_replicas(self) -> bool:
-        """Whether it can train several copies of the network."""
-        return self.method == "al-ddp"
-
-
-AL_SERIAL = Contender(method="al", engine="serial")
-AL_FUSED = Contender(method="al", engine="fused")
-BP = Contender(method="bp", engine="eager")
-
-
-def al_fused(lanes: int) -> Contender:
-    """Return AL stacked, `lanes` threads sharing each batched operator."""
-    return Contender(method="al", engine="fused", lanes=lanes)
-
-
-def al_threads(lanes: int) -> Contender:
-    """Return AL on `lanes` threads."""
-    return Contender(method="al", engine="threads", lanes=lanes)
-
-
-def bp_threads(lanes: int) -> Contender:
-    """Return BP with `lanes` intra-op threads: the same cores used the other way."""
-    return Contender(method="bp", engine="eager", lanes=lanes)
-
-
-def pipelines(lanes: int, linear_layers: int) -> list[Contender]:
-    """Return every pipeline of BP on `lanes` lanes, or as many as it has stages for, with each M that it is tried with.
-
-    `linear_layers` are those of the network that is cut into stages.
-    """
-    return [
-        Contender(method=name, engine="ranks", lanes=min(lanes, most_lanes(name, linear_layers)), microbatches=m)
-        for name in PIPELINES
-        for m in method_named(name).microbatches
-    ]
-
-
-def bp_compiled(lanes: int) -> Contender:
-    """Return BP compiled, with `lanes` intra-op threads: the BP to beat where launches rule."""
-    return Contender(method="bp", engine="compiled", lanes=lanes)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Grid:
-    """Every combination of its axes."""
-
-    contenders: tuple[Contender, ...]
-    hidden_layers: tuple[int, ...]
-    widths: tuple[int, ...]
-    batch_sizes: tuple[int, ...]
-    minibatches: tuple[int, ...]
-    dataset: str = "digits"
-    seeds: tuple[int, ...] = (0,)
-    learning_rate: float = 3e-3
-    bridge_factor: int | None = None
-    """Units in the bridges' hidden layer, in widths; None: bridges of one layer."""
-    device: str = "cpu"
-    purpose: Purpose = "time"
-
-    def scenarios(self) -> list[Scenario]:
-        """Return the scenarios, contender by contender.
-
-        An M that a batch size or a schedule does not allow is left out where another M of the same contender is
-        allowed, so that one axis serves all methods; where none is, the first one is refused in words.
-        """
-        return [
-            Scenario(
-                method=contender.method,
-                engine=contender.engine,
-                lanes=contender.lanes,
-                microbatches=contender.microbatches,
-                replicas=contender.replicas,
-                bridge_width=self.bridge_factor and self.bridge_factor * width,
-                device=self.device,
-                hidden_layers=hidden_layers,
-                width=width,
-                batch_size=batch_size,
-                minibatches=minibatches,
-                dataset=self.dataset,
-                seed=seed,
-                learning_rate=self.learning_rate,
-                purpose=self.purpose,
-            )
-            for contender, width, batch_size, hidden_layers, minibatches, seed in itertools.product(
-                self.contenders, self.widths, self.batch_sizes, self.hidden_layers, self.minibatches, self.seeds
-            )
-            if not self._left_out(contender, batch_size)
-        ]
-
-    def _left_out(self, contender: Contender, batch_size: int) -> bool:
-        """Whether this M cannot be, and another M of the same contender can."""
-
-        def possible(one: Contender) -> bool:
-            return not microbatch_fault(
-                one.method, lanes=one.lanes, batch_size=batch_size, microbatches=one.microbatches
-            )
-
-        return not possible(contender) and any(
-            possible(one)
-            for one in self.contenders
-            if dataclasses.replace(one, microbatches=contender.microbatches) == contender
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

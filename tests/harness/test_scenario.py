@@ -6,9 +6,8 @@ from albench.errors import UsageError
 from albench.harness.recipe import Recipe
 from albench.harness.runner import _History, estimated_seconds
 from albench.harness.scenario import Scenario
-from albench.harness.suites import SUITES, Contender, Grid, Overrides, bp_compiled, suite_scenarios
 from albench.methods import METHODS
-from albench.methods.cutting import PIPELINES, schedule_fault
+from albench.methods.cutting import schedule_fault
 from tests.harness.test_records import record
 
 
@@ -156,57 +155,6 @@ def test_a_second_engine_is_named():
     assert one.series == "GPipe graph, 2 lanes, M = 2"
 
 
-GRID = Grid(
-    contenders=tuple(
-        Contender(method=method, engine="ranks", lanes=2, microbatches=m) for method in PIPELINES for m in (1, 4)
-    ),
-    hidden_layers=(8,),
-    widths=(8,),
-    batch_sizes=(24,),
-    minibatches=(3,),
-)
-
-
-def test_a_number_of_microbatches_that_a_schedule_cannot_run_is_left_out_where_another_can():
-    found = [(one.method, one.microbatches) for one in GRID.scenarios()]
-    assert ("gpipe", 1) in found
-    assert ("1f1b", 1) not in found
-    assert ("1f1b", 4) in found
-    (changed,) = Overrides(microbatches=(1, 5, 12), methods=("1f1b",)).apply(GRID)
-    assert [one.microbatches for one in changed.scenarios()] == [12]
-
-
-def test_a_number_of_microbatches_that_is_the_only_one_is_refused_in_words():
-    (changed,) = Overrides(microbatches=(5,)).apply(GRID)
-    with pytest.raises(UsageError, match="5 equal parts"):
-        changed.scenarios()
-
-
-def test_overrides_reach_only_the_methods_that_take_them():
-    grid = Grid(
-        contenders=(
-            Contender(method="bp", engine="eager"),
-            Contender(method="gpipe", engine="ranks", microbatches=4),
-            Contender(method="al-ddp", engine="threads", replicas=2),
-        ),
-        hidden_layers=(8,),
-        widths=(8,),
-        batch_sizes=(24,),
-        minibatches=(3,),
-    )
-    (changed,) = Overrides(microbatches=(2, 3), replicas=(1, 4), device="cuda").apply(grid)
-    found = [(one.method, one.microbatches, one.replicas, one.device) for one in changed.scenarios()]
-    assert found == [
-        ("bp", 1, 1, "cuda"),
-        ("gpipe", 2, 1, "cuda"),
-        ("gpipe", 3, 1, "cuda"),
-        ("al-ddp", 1, 1, "cuda"),
-        ("al-ddp", 1, 4, "cuda"),
-    ]
-    with pytest.raises(UsageError, match="microbatches is 0"):
-        Overrides(microbatches=(0,))
-
-
 def test_training_takes_the_fewest_microbatches_that_can_be():
     def made(**changes):
         defaults = {
@@ -227,34 +175,6 @@ def test_training_takes_the_fewest_microbatches_that_can_be():
     assert made(method="1f1b").microbatches == 8, "four are fewer than six stages"
     assert made(method="bp").microbatches == 1
     assert made(method="1f1b", microbatches=16).microbatches == 16
-
-
-@pytest.mark.parametrize("cores", [1, 2, 3, 6, 8, 64])
-@pytest.mark.parametrize("name", ["baselines", "baselines-fair"])
-def test_all_baselines_get_the_same_work_on_any_machine(name, cores):
-    found = suite_scenarios(name, lanes=cores)
-    assert {one.method for one in found} == set(METHODS)
-    work = {(one.hidden_layers, one.width, one.batch_size, one.minibatches, one.bridge_width) for one in found}
-    assert len(work) == 1
-    lanes = max(one.lanes for one in found)
-    assert lanes == {1: 1, 2: 2, 3: 2, 6: 4, 8: 8, 64: 8}[cores]
-    assert {one.lanes for one in found if one.method in ("gpipe", "1f1b", "ddp")} == {lanes}
-    assert {one.replicas for one in found if one.method == "al-ddp"} == {lanes}
-    assert {one.microbatches for one in found if one.method == "gpipe"} == {1, 4, 8, 32}
-
-
-def test_the_fair_suite_has_bridges_of_five_widths_at_any_width():
-    assert all(one.bridge_width == 5 * one.width for one in suite_scenarios("baselines-fair", lanes=2))
-    wider = suite_scenarios("baselines-fair", Overrides(widths=(64,)), lanes=2)
-    assert {one.bridge_width for one in wider} == {320}
-    assert {one.bridge_width for one in suite_scenarios("baselines", lanes=2)} == {None}
-
-
-def test_baselines_take_minutes_not_hours():
-    for name in ("baselines", "baselines-fair"):
-        assert sum(map(estimated_seconds, suite_scenarios(name, lanes=2))) < 480
-        assert SUITES[name].sweep_seconds is not None
-        assert SUITES[name].sweep_seconds < 480
 
 
 def test_more_lanes_and_fewer_bubbles_are_guessed_to_take_less_time():
@@ -299,10 +219,3 @@ def test_out_of_memory_is_looked_up_for_networks_that_a_shallow_one_could_not_st
 def test_a_line_says_what_runs_it(method, engine, lanes, name):
     """Reports on file hold these names."""
     assert scenario(method, engine=engine, lanes=lanes).series == name
-
-
-def test_compiled_bp_can_be_put_into_a_suite():
-    contender = bp_compiled(2)
-    assert contender.takes_lanes
-    one = scenario(contender.method, engine=contender.engine, lanes=contender.lanes)
-    assert one.series == "BP compiled, 2 threads"

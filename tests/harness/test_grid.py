@@ -1,0 +1,67 @@
+"""A grid leaves out what cannot be, and a command line changes only the contenders that take an axis."""
+
+import pytest
+
+from albench.errors import UsageError
+from albench.harness.grid import Contender, Grid, bp_compiled
+from albench.harness.suites import Overrides
+from albench.methods.cutting import PIPELINES
+
+GRID = Grid(
+    contenders=tuple(
+        Contender(method=method, engine="ranks", lanes=2, microbatches=m) for method in PIPELINES for m in (1, 4)
+    ),
+    hidden_layers=(8,),
+    widths=(8,),
+    batch_sizes=(24,),
+    minibatches=(3,),
+)
+
+
+def test_a_number_of_microbatches_that_a_schedule_cannot_run_is_left_out_where_another_can():
+    found = [(one.method, one.microbatches) for one in GRID.scenarios()]
+    assert ("gpipe", 1) in found
+    assert ("1f1b", 1) not in found
+    assert ("1f1b", 4) in found
+    (changed,) = Overrides(microbatches=(1, 5, 12), methods=("1f1b",)).apply(GRID)
+    assert [one.microbatches for one in changed.scenarios()] == [12]
+
+
+def test_a_number_of_microbatches_that_is_the_only_one_is_refused_in_words():
+    (changed,) = Overrides(microbatches=(5,)).apply(GRID)
+    with pytest.raises(UsageError, match="5 equal parts"):
+        changed.scenarios()
+
+
+def test_overrides_reach_only_the_methods_that_take_them():
+    grid = Grid(
+        contenders=(
+            Contender(method="bp", engine="eager"),
+            Contender(method="gpipe", engine="ranks", microbatches=4),
+            Contender(method="al-ddp", engine="threads", replicas=2),
+        ),
+        hidden_layers=(8,),
+        widths=(8,),
+        batch_sizes=(24,),
+        minibatches=(3,),
+    )
+    (changed,) = Overrides(microbatches=(2, 3), replicas=(1, 4), device="cuda").apply(grid)
+    found = [(one.method, one.microbatches, one.replicas, one.device) for one in changed.scenarios()]
+    assert found == [
+        ("bp", 1, 1, "cuda"),
+        ("gpipe", 2, 1, "cuda"),
+        ("gpipe", 3, 1, "cuda"),
+        ("al-ddp", 1, 1, "cuda"),
+        ("al-ddp", 1, 4, "cuda"),
+    ]
+    with pytest.raises(UsageError, match="microbatches is 0"):
+        Overrides(microbatches=(0,))
+
+
+def test_compiled_bp_can_be_put_into_a_suite():
+    contender = bp_compiled(2)
+    assert contender.takes_lanes
+    (one,) = Grid(
+        contenders=(contender,), hidden_layers=(8,), widths=(8,), batch_sizes=(24,), minibatches=(3,)
+    ).scenarios()
+    assert one.series == "BP compiled, 2 threads"

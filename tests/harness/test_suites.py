@@ -1,0 +1,35 @@
+"""The suites hold what their descriptions promise, on any machine."""
+
+import pytest
+
+from albench.harness.runner import estimated_seconds
+from albench.harness.suites import SUITES, Overrides, suite_scenarios
+from albench.methods import METHODS
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3, 6, 8, 64])
+@pytest.mark.parametrize("name", ["baselines", "baselines-fair"])
+def test_all_baselines_get_the_same_work_on_any_machine(name, cores):
+    found = suite_scenarios(name, lanes=cores)
+    assert {one.method for one in found} == set(METHODS)
+    work = {(one.hidden_layers, one.width, one.batch_size, one.minibatches, one.bridge_width) for one in found}
+    assert len(work) == 1
+    lanes = max(one.lanes for one in found)
+    assert lanes == {1: 1, 2: 2, 3: 2, 6: 4, 8: 8, 64: 8}[cores]
+    assert {one.lanes for one in found if one.method in ("gpipe", "1f1b", "ddp")} == {lanes}
+    assert {one.replicas for one in found if one.method == "al-ddp"} == {lanes}
+    assert {one.microbatches for one in found if one.method == "gpipe"} == {1, 4, 8, 32}
+
+
+def test_the_fair_suite_has_bridges_of_five_widths_at_any_width():
+    assert all(one.bridge_width == 5 * one.width for one in suite_scenarios("baselines-fair", lanes=2))
+    wider = suite_scenarios("baselines-fair", Overrides(widths=(64,)), lanes=2)
+    assert {one.bridge_width for one in wider} == {320}
+    assert {one.bridge_width for one in suite_scenarios("baselines", lanes=2)} == {None}
+
+
+def test_baselines_take_minutes_not_hours():
+    for name in ("baselines", "baselines-fair"):
+        assert sum(map(estimated_seconds, suite_scenarios(name, lanes=2))) < 480
+        assert SUITES[name].sweep_seconds is not None
+        assert SUITES[name].sweep_seconds < 480
