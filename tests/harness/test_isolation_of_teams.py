@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -10,6 +12,7 @@ import pytest
 
 from albench.harness.isolation import PRELOAD, run_isolated
 from albench.harness.outcome import Failure, Outcome
+from albench.harness.records import read
 from albench.harness.runner import Limits, run_sweep
 from albench.process import forkserver
 from tests.harness.test_isolation import case_processes
@@ -72,6 +75,39 @@ def test_a_member_that_is_killed_is_a_record_and_the_sweep_goes_on(tmp_path):
     assert "rank 1 ended by signal SIGKILL" in found[LONG.key].reason
     assert found[after.key].status == "measured"
     assert not case_processes()
+
+
+def test_two_sweeps_at_once_do_not_meet(tmp_path):
+    """Every team picks a free port of its own: two command lines, started together, measure what each was asked for."""
+    axes = [
+        "--microbatches",
+        "4",
+        "--width",
+        "16",
+        "--batch-size",
+        "8",
+        "--minibatches",
+        "20",
+        "--rounds",
+        "2",
+        "--no-progress",
+    ]
+    command = [sys.executable, "-m", "albench", "run", "baselines", *axes]
+    sweeps = [
+        subprocess.Popen(
+            [*command, "--method", method, "--out", tmp_path / method],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for method in ("gpipe", "ddp")
+    ]
+    said = [sweep.communicate(timeout=150)[0] for sweep in sweeps]
+    assert [sweep.returncode for sweep in sweeps] == [0, 0], said
+    for method in ("gpipe", "ddp"):
+        records = read(tmp_path / method / "records.jsonl")
+        assert {record.scenario.method for record in records} == {method}
+        assert {record.status for record in records} == {"measured"}
 
 
 def test_no_member_outlives_a_case_over_its_limit():
