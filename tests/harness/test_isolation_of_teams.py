@@ -79,20 +79,8 @@ def test_a_member_that_is_killed_is_a_record_and_the_sweep_goes_on(tmp_path):
 
 def test_two_sweeps_at_once_do_not_meet(tmp_path):
     """Every team picks a free port of its own: two command lines, started together, measure what each was asked for."""
-    axes = [
-        "--microbatches",
-        "4",
-        "--width",
-        "16",
-        "--batch-size",
-        "8",
-        "--minibatches",
-        "20",
-        "--rounds",
-        "2",
-        "--no-progress",
-    ]
-    command = [sys.executable, "-m", "albench", "run", "baselines", *axes]
+    sizes = ["--microbatches", "4", "--width", "16", "--batch-size", "8", "--minibatches", "20"]
+    command = [sys.executable, "-m", "albench", "run", "baselines", *sizes, "--rounds", "2", "--no-progress"]
     sweeps = [
         subprocess.Popen(
             [*command, "--method", method, "--out", tmp_path / method],
