@@ -43,6 +43,8 @@ class Engine(ABC):
     """What a lane of this engine is; records carry it."""
     takes_sm_shares: ClassVar[bool] = False
     """Whether lanes can be shares of a GPU's multiprocessors."""
+    out_of_order: ClassVar[bool] = False
+    """Whether tasks run in another order than the serial one on a single lane too, as where a whole tick is one."""
 
     def __init__(self, network: ComponentNetwork, options: EngineOptions) -> None:
         self.network = network
@@ -56,8 +58,8 @@ class Engine(ABC):
             )
         self.lanes = self._choose_lanes()
         """Lanes that really run; at most one a component."""
-        if self.lanes > 1:
-            refuse_shared_parameters(self.components)
+        if self.lanes > 1 or self.out_of_order:
+            refuse_shared_tensors(self.components)
         self.notes: list[str] = []
         """What a user should know, such as lanes that were capped."""
         if options.lanes is not None and self.lanes < options.lanes:
@@ -260,17 +262,20 @@ def intra_op_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def refuse_shared_parameters(components: Sequence[Any]) -> None:
-    """Raise `UsageError` if two components share a parameter: the update of one would change the other's task."""
+def refuse_shared_tensors(components: Sequence[Any]) -> None:
+    """Raise `UsageError` if two components share a parameter or a buffer: one's task would change the other's."""
     owners: dict[int, int] = {}
     for i, component in enumerate(components):
-        for parameter in component.parameters():
-            owner = owners.setdefault(id(parameter), i)
-            if owner != i:
-                raise UsageError(
-                    f"components {owner} and {i} share a parameter, so their tasks cannot run at once: "
-                    "give each its own, or use engine 'serial'"
-                )
+        # A component need not be more than the protocol asks for, and that asks for no buffers.
+        buffers = component.buffers() if hasattr(component, "buffers") else ()
+        for kind, tensors in (("parameter", component.parameters()), ("buffer", buffers)):
+            for tensor in tensors:
+                owner = owners.setdefault(id(tensor), i)
+                if owner != i:
+                    raise UsageError(
+                        f"components {owner} and {i} share a {kind}, so their tasks cannot run at once: "
+                        "give each its own, or use engine 'serial'"
+                    )
 
 
 def as_network(network: object) -> ComponentNetwork:

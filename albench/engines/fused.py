@@ -36,17 +36,19 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 
 from albench.component import ComponentNetwork, Target, map_target
+from albench.engines.batch import Batch
 from albench.engines.engine import Engine, Input
 from albench.engines.errors import ComponentError
 from albench.engines.options import EngineOptions
-from albench.engines.stack import Stack, refusal, shape_signature
+from albench.engines.stack import Stack
+from albench.engines.stackability import difference, refusal, shape_signature
 from albench.engines.state import Moments
 from albench.engines.task import ComponentTasks, Span
 from albench.engines.tick import Layout, Tick, layout_of
@@ -104,6 +106,7 @@ class FusedEngine(Engine):
 
     name = "fused"
     lane_kind = "intra-op-thread"
+    out_of_order = True
     prepare_uncompiled: ClassVar[bool] = False
     """Whether to prepare ticks on a CPU as on a GPU. There is nothing to gain; tests see a GPU's logic with it."""
 
@@ -117,7 +120,9 @@ class FusedEngine(Engine):
             reason = refusal(members[0])
             if not reason:
                 # A component alone is a stack of one: the same arithmetic with a fraction of the Python around it.
-                self._blocks.append(Block(components=components, stack=Stack(members, options), tasks=None))
+                self._blocks.append(
+                    Block(components=components, stack=Stack(members, options, first=first), tasks=None)
+                )
             elif len(members) == 1:
                 tasks = ComponentTasks(first, members[0], options)
                 self._blocks.append(Block(components=components, stack=None, tasks=tasks))
@@ -126,8 +131,8 @@ class FusedEngine(Engine):
             first = components.stop
         if len(self.components) > 2 and len(self._blocks) == len(self.components):
             raise UsageError(
-                "no two neighbouring components have the same layers and shapes, so there is nothing to stack; "
-                "use engine 'serial' or 'threads'"
+                "no two neighbouring components have the same layers and shapes, so there is nothing to stack "
+                f"({self._why_apart()}); use engine 'serial' or 'threads'"
             )
         self._block_of = [block for block in self._blocks for _ in block.components]
         self._stacks = [block.stack for block in self._blocks if block.stack is not None]
@@ -145,6 +150,19 @@ class FusedEngine(Engine):
         # for every stream that it has seen.
         self._stream = torch.cuda.Stream(self.device) if self._on_cuda else None  # type: ignore[no-untyped-call]
         self._prepare_after = self._choose_prepare_after()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Let an engine be copied or pickled; its prepared ticks stay behind, and are prepared again in their turn."""
+        return {**vars(self), "_tick": None, "_prepared": {}, "_layout_counts": {}}
+
+    def _why_apart(self) -> str:
+        """Return what keeps components from being stacked: the first refusal, or how the last two differ."""
+        for i, component in enumerate(self.components):
+            if reason := refusal(component):
+                return f"component {i} cannot be stacked: {reason}"
+        one, other = map(shape_signature, self.components[-2:])
+        last = len(self.components) - 1
+        return f"components {last - 1} and {last} differ in {difference(one, other)}"
 
     def _choose_prepare_after(self) -> int | None:
         """Return on which mini-batch of one shape a tick is prepared; None for never."""
@@ -170,6 +188,12 @@ class FusedEngine(Engine):
     def intra_op_threads(self) -> int:
         """Threads that share the components of a batched operator: this engine's lanes."""
         return self.lanes
+
+    def fit(self, batches: Iterable[Batch]) -> None:
+        """Train on mini-batches, as `Engine.fit` says; also refuses to where components are not what was stacked."""
+        for stack in self._stacks:
+            stack.check_unchanged()
+        super().fit(batches)
 
     def _run(self, inputs: Iterator[Input]) -> None:
         for stack in self._stacks:
@@ -246,6 +270,8 @@ class FusedEngine(Engine):
         start_seconds = time.perf_counter()
         try:
             tick.run()
+        except UsageError:
+            raise
         except Exception as error:
             raise ComponentError(range(tick.count), newest, error) from error
         if self.options.trace:

@@ -61,6 +61,7 @@ class GraphEngine(LaneEngine):
     """Runs `albench.schedule.pipelined` tick by tick, each tick one replay."""
 
     name = "graph"
+    out_of_order = True
 
     def __init__(self, network: ComponentNetwork, options: EngineOptions) -> None:
         super().__init__(network, options)
