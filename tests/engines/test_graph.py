@@ -437,3 +437,12 @@ def test_a_component_that_looks_at_the_device_is_named():
     engine = make_engine("graph", LocalNetwork(Looking).cuda())
     with engine, pytest.raises(ComponentError, match="component 0 failed on mini-batch 1"):
         engine.fit(moved(batches(4), "cuda"))
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_components_that_share_a_parameter_are_refused_on_one_lane_too(lanes):
+    """A recorded tick is one: each component in it would read what its neighbour has not written yet."""
+    net = network(8)
+    net.components[2].h = net.components[1].h
+    with pytest.raises(UsageError, match="components 1 and 2 share a parameter.*serial"):
+        make_engine("graph", net, lanes=lanes)
