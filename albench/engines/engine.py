@@ -20,6 +20,7 @@ from albench.engines.balance import measured_blocks
 from albench.engines.batch import Batch, as_allocated, check_batch
 from albench.engines.options import EngineOptions
 from albench.engines.precision import exact_arithmetic
+from albench.engines.sharing import refuse_shared_tensors
 from albench.engines.state import FORMAT, VERSION, EngineState, Moments, check_state, component_state, load_component
 from albench.engines.task import ComponentTasks, Span
 from albench.errors import UsageError
@@ -260,22 +261,6 @@ def intra_op_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def refuse_shared_tensors(components: Sequence[Any]) -> None:
-    """Raise `UsageError` if two components share a parameter or a buffer: one's task would change the other's."""
-    owners: dict[int, int] = {}
-    for i, component in enumerate(components):
-        # A component need not be more than the protocol asks for, and that asks for no buffers.
-        buffers = component.buffers() if hasattr(component, "buffers") else ()
-        for kind, tensors in (("parameter", component.parameters()), ("buffer", buffers)):
-            for tensor in tensors:
-                owner = owners.setdefault(id(tensor), i)
-                if owner != i:
-                    raise UsageError(
-                        f"components {owner} and {i} share a {kind}, so their tasks cannot run at once: "
-                        "give each its own, or use engine 'serial'"
-                    )
 
 
 def as_network(network: object) -> ComponentNetwork:
