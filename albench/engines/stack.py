@@ -35,15 +35,14 @@ from albench.engines.chain import Bound, Chain, StackedLinear
 from albench.engines.options import EngineOptions
 from albench.engines.stackability import (
     ROW_BY_ROW,
-    check_gradients,
-    check_update,
     difference,
     has_written_pass,
-    on_trial,
+    layers_of,
     refusal,
     shape_signature,
 )
 from albench.engines.state import Moments, named_parameters
+from albench.engines.trial import check_gradients, check_update, on_trial
 from albench.errors import UsageError
 
 
@@ -71,8 +70,8 @@ class Stack:
         self._options = options
         self._first = first
         self._signature = shape_signature(components[0])
-        self._tried = False
-        """Whether a stacked pass has shown that the promise `stackable` is kept."""
+        self._shown: set[int] = set()
+        """With how many slots at once a pass has shown that the promise `stackable` is kept."""
         self._columns: dict[str, Column] = {}
         names = {id(parameter): name for name, parameter in named_parameters(components[0]).items()}
         groups = components[0].parameter_groups()
@@ -116,13 +115,13 @@ class Stack:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle a stack by making it anew: most of it are views, which a copy would cut apart."""
-        state = {"buffers": self.buffers, "losses": self._losses, "tried": self._tried}
+        state = {"buffers": self.buffers, "losses": self._losses, "shown": self._shown}
         return Stack, (self.components, self._options, self._first), state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for buffer, saved in zip(self.buffers, state["buffers"], strict=True):
             buffer.copy_(saved)
-        self._losses, self._tried = state["losses"], state["tried"]
+        self._losses, self._shown = state["losses"], state["shown"]
 
     def __len__(self) -> int:
         return len(self.components)
@@ -187,9 +186,9 @@ class Stack:
                 f"{self._weights.device}: move a network before its engine is made"
             )
         for i, component in enumerate(self.components, self._first):
-            now = shape_signature(component)
-            if now != self._signature:
-                changed = difference(self._signature, now)
+            layers = layers_of(component)
+            if layers != self._signature.layers:
+                changed = difference(self._signature, self._signature._replace(layers=layers))
                 reason = refusal(component) or "a stack computes with what it was"
                 raise UsageError(
                     f"component {i} has changed since its engine was made, in {changed} ({reason}): make the engine "
@@ -220,6 +219,7 @@ class Stack:
         update, found = self._derive(low, self._whole if whole else self._leaves(low, high), features, target)
         gradients = self._whole_gradients if whole else self._gradient_views(low, high)
         torch._foreach_copy_(gradients, found)
+        self._shown.add(high - low)
         self._step(minibatch, low, high)
         for held, loss in zip(self._held_losses(update.losses), update.losses.values(), strict=True):
             held[low:high].copy_(loss.detach())
@@ -228,6 +228,7 @@ class Stack:
     def probe(self, features: Tensor, target: Target) -> tuple[Tensor, Target]:
         """Return what slot 0 would hand on, ``[1, B, …]``, and train nothing."""
         update, _ = self._derive(0, self._leaves(0, 1), features, target)
+        self._shown.add(1)
         self._held_losses(update.losses)
         return update.features, update.target
 
@@ -293,33 +294,33 @@ class Stack:
 
         Raises `UsageError` if that shows that the components cannot be stacked after all.
         """
-        if self._tried:
-            return self._derive_tried(low, leaves, features, target)
-        component = self.components[low]
-        with on_trial(component, self._module, self._name_of(low), features, target):
-            derived = self._derive_tried(low, leaves, features, target)
-        self._tried = True
-        return derived
+        if self._shown:
+            return self._derive_shown(low, leaves, features, target)
+        derive = functools.partial(self._derive_shown, low, leaves, features, target)
+        return on_trial(derive, self.components[low], self._module, self._name_of(low), features, target)
 
-    def _derive_tried(
+    def _derive_shown(
         self, low: int, leaves: dict[str, Tensor], features: Tensor, target: Target
     ) -> tuple[Update, list[Tensor]]:
         self._bound.bind(leaves)
-        count = len(features)
         found: list[Tensor | None]
         if self._explicit:
             with torch.no_grad():
                 update: Update = self._module.explicit_update(features, target)  # type: ignore[operator]
-            check_update(update, count, self._name_of(low))
+            self._check(low, update, len(features))
             found = [self._bound.gradients.get(name) for name in self._names]
         else:
             with torch.enable_grad():
                 update = refuse_graph(self._module(features, target))
-                check_update(update, count, self._name_of(low))
+                self._check(low, update, len(features))
                 total = functools.reduce(operator.add, update.losses.values()).sum()
                 found = list(torch.autograd.grad(total, [leaves[name] for name in self._names], allow_unused=True))
         self._bound.clear()
         return update, check_gradients(found, self._names, self._name_of(low))
+
+    def _check(self, low: int, update: Update, count: int) -> None:
+        if count not in self._shown:
+            check_update(update, count, self._name_of(low))
 
     def _name_of(self, slot: int) -> str:
         return f"component {self._first + slot}"

@@ -121,8 +121,9 @@ def test_the_failing_component_and_mini_batch_are_the_right_ones(at):
 
 
 def test_fused_names_the_components_of_the_tick():
-    """Components 1 and 2 are one stack: its second call runs both, component 1 on mini-batch 1."""
-    net = failing(ValueError("x"), at=3)  # calls, tick by tick: 0 | 1, 0 | 1-2, 0 | …
+    """Components 1 and 2 are one stack: in its second tick it runs both, component 1 on mini-batch 1."""
+    # Calls, tick by tick: 0, 0 | 1, 1, 0 | 1-2, 0 | … where a stack's first pass is compared with the component alone.
+    net = failing(ValueError("x"), at=5)
     with make_engine("fused", net) as engine, pytest.raises(ComponentError) as caught:
         engine.fit(batches(4))
     assert caught.value.components == range(1, 3)
