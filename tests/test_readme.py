@@ -1,4 +1,4 @@
-"""The README's own method: it must run as it stands there, and stacked once it says what the README says."""
+"""The README's own method: what stands there runs as it stands there, word for word."""
 
 import importlib
 import re
@@ -15,51 +15,48 @@ pytestmark = pytest.mark.timeout(120)
 README = Path(__file__).parents[1] / "README.md"
 
 
-def blocks():
-    """Return the section's code: the component and its network, and the lines that make it stackable."""
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """The section's code as a module, imported from a file: processes that train it must be able to, too."""
     section = README.read_text(encoding="utf-8").split("## Add a method")[1].split("\n## ")[0]
-    whole, change = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
-    return whole, change
-
-
-def module(source, tmp_path, monkeypatch, name):
-    """Import source from a file: processes that train it must be able to, too."""
-    (tmp_path / f"{name}.py").write_text(source, encoding="utf-8")
+    method, stacked = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    name = f"readme_method_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(method + stacked, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     return importlib.import_module(name)
 
 
-def trained(name, made, data, **options):
-    torch.manual_seed(0)
-    with make_engine(name, made.MyNetwork(), learning_rate=1e-2, **options) as engine:
+def trained(name, network, data, **options):
+    with make_engine(name, network, learning_rate=1e-2, **options) as engine:
         engine.fit(data)
         return engine.state_dict()
 
 
-def test_the_method_is_trained_as_it_stands_there(tmp_path, monkeypatch):
-    made = module(blocks()[0], tmp_path, monkeypatch, "readme_method")
+def network(made, component):
+    torch.manual_seed(0)
+    return made.MyNetwork(component)
+
+
+@pytest.mark.parametrize("component", ["MyComponent", "MyStackableComponent"])
+def test_the_method_is_trained(made, component):
     data = batches(10, ragged=3, features=64)
-    serial = trained("serial", made, data)
+    serial = trained("serial", network(made, getattr(made, component)), data)
     for name in ("threads", "ranks"):
-        assert_bitwise_equal(serial, trained(name, made, data, lanes=2))
-    with pytest.raises(UsageError, match="MyComponent does not declare `stackable = True`"):
-        trained("fused", made, data)
+        assert_bitwise_equal(serial, trained(name, network(made, getattr(made, component)), data, lanes=2))
 
 
-def test_the_method_is_stacked_once_it_says_what_stands_there(tmp_path, monkeypatch):
-    whole, change = blocks()
-    promise, loss = change.split("        ...\n")
-    stacked = re.sub(r" +loss = F.cross_entropy.*\n", lambda match: loss, whole)
-    stacked = stacked.replace(
-        "class MyComponent(torch.nn.Module):\n", f"class MyComponent(torch.nn.Module):\n{promise}"
-    )
-    made = module(stacked, tmp_path, monkeypatch, "readme_stacked_method")
-    plain = module(whole, tmp_path, monkeypatch, "readme_plain_method")
+def test_the_method_is_stacked_once_it_promises(made):
     data = batches(10, ragged=3, features=64)
-    serial = trained("serial", plain, data)
-    assert largest_difference(serial, trained("fused", made, data, lanes=1)) <= 1e-5
-    hasty = module(
-        whole.replace("    def __init__", f"{promise}    def __init__", 1), tmp_path, monkeypatch, "readme_hasty"
-    )
+    with pytest.raises(UsageError, match="MyComponent does not declare `stackable = True`"):
+        make_engine("fused", made.MyNetwork())
+    serial = trained("serial", network(made, made.MyComponent), data)
+    fused = trained("fused", network(made, made.MyStackableComponent), data, lanes=1)
+    assert largest_difference(serial, fused) <= 1e-5
+
+
+def test_a_promise_that_is_not_kept_is_refused(made):
+    class Hasty(made.MyComponent):
+        stackable = True
+
     with pytest.raises(UsageError, match="does not keep its promise `stackable`.*each loss must come back as"):
-        trained("fused", hasty, data, lanes=1)
+        trained("fused", made.MyNetwork(Hasty), batches(2, features=64), lanes=1)
