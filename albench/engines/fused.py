@@ -23,9 +23,15 @@ It takes over when no mini-batch is under way in an older one. With ``compile=Tr
 captured. Where the compiler fails, as where there is none, ``engine.notes`` says so and training goes on without.
 
 Stacking sums a few numbers in another order than one component alone would, so the result is equal to `serial` up to
-rounding, not bitwise. It pays where launches cost more than arithmetic: small layers on a CPU, most layers on a GPU.
-On one CPU thread, at batch size 16 and 64 hidden layers, a mini-batch against the better of eager and compiled
-back-propagation takes:
+rounding, not bitwise. After 200 mini-batches every tensor is within ‖Δ‖/‖w‖ of 1e-10 in float64, and of 1e-5 in float32
+unless a gradient happens to vanish: Adam divides a gradient by its own size, so where one entry of it is near ε = 1e-8,
+which is what rounding leaves of it, the step takes over that entry's rounding whole. It shows in biases, which begin at
+zero and so are small. Of 100 random networks (2 to 12 hidden layers, widths 9 to 33, batch sizes 2 to 16), each at rates
+1e-3, 3e-3 and 1e-2, 99 stayed within 1e-5; the other had one such entry in its first mini-batch, and ended 1e-5 to 3e-5
+apart, and 2e-15 in float64.
+
+It pays where launches cost more than arithmetic: small layers on a CPU, most layers on a GPU. On one CPU thread, at
+batch size 16 and 64 hidden layers, a mini-batch against the better of eager and compiled back-propagation takes:
 
     width                    32        64        128       256
     launch by launch         1/2.0     1/1.4     2.1×      2.3×
