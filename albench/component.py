@@ -75,6 +75,8 @@ class Component(Protocol):
 
     Optional capability: ``stackable = True`` declares that `forward` keeps its meaning when features, target and the
     weights of its layers all get one leading dimension, one entry a component, and each loss comes back as ``[K]``.
+    One component's code then runs for all, so the forward pass may not draw random numbers, keep anything in its
+    attributes from one call to the next, or use buffers; components whose attributes differ are not stacked together.
     Engines that stack components check it, and the layers too.
     """
 

@@ -20,6 +20,7 @@ from albench.engines.balance import measured_blocks
 from albench.engines.batch import Batch, as_allocated, check_batch
 from albench.engines.options import EngineOptions
 from albench.engines.precision import exact_arithmetic
+from albench.engines.sharing import refuse_shared_tensors
 from albench.engines.state import FORMAT, VERSION, EngineState, Moments, check_state, component_state, load_component
 from albench.engines.task import ComponentTasks, Span
 from albench.errors import UsageError
@@ -43,6 +44,8 @@ class Engine(ABC):
     """What a lane of this engine is; records carry it."""
     takes_sm_shares: ClassVar[bool] = False
     """Whether lanes can be shares of a GPU's multiprocessors."""
+    out_of_order: ClassVar[bool] = False
+    """Whether tasks run in another order than the serial one on a single lane too, as where a whole tick is one."""
 
     def __init__(self, network: ComponentNetwork, options: EngineOptions) -> None:
         self.network = network
@@ -56,8 +59,8 @@ class Engine(ABC):
             )
         self.lanes = self._choose_lanes()
         """Lanes that really run; at most one a component."""
-        if self.lanes > 1:
-            refuse_shared_parameters(self.components)
+        if self.lanes > 1 or self.out_of_order:
+            refuse_shared_tensors(self.components)
         self.notes: list[str] = []
         """What a user should know, such as lanes that were capped."""
         if options.lanes is not None and self.lanes < options.lanes:
@@ -258,19 +261,6 @@ def intra_op_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def refuse_shared_parameters(components: Sequence[Any]) -> None:
-    """Raise `UsageError` if two components share a parameter: the update of one would change the other's task."""
-    owners: dict[int, int] = {}
-    for i, component in enumerate(components):
-        for parameter in component.parameters():
-            owner = owners.setdefault(id(parameter), i)
-            if owner != i:
-                raise UsageError(
-                    f"components {owner} and {i} share a parameter, so their tasks cannot run at once: "
-                    "give each its own, or use engine 'serial'"
-                )
 
 
 def as_network(network: object) -> ComponentNetwork:

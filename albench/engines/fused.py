@@ -23,9 +23,15 @@ It takes over when no mini-batch is under way in an older one. With ``compile=Tr
 captured. Where the compiler fails, as where there is none, ``engine.notes`` says so and training goes on without.
 
 Stacking sums a few numbers in another order than one component alone would, so the result is equal to `serial` up to
-rounding, not bitwise. It pays where launches cost more than arithmetic: small layers on a CPU, most layers on a GPU.
-On one CPU thread, at batch size 16 and 64 hidden layers, a mini-batch against the better of eager and compiled
-back-propagation takes:
+rounding, not bitwise. After 200 mini-batches every tensor is within ‖Δ‖/‖w‖ of 1e-10 in float64, and of 1e-5 in float32
+unless a gradient happens to vanish: Adam divides a gradient by its own size, so where one entry of it is near ε = 1e-8,
+which is what rounding leaves of it, the step takes over that entry's rounding whole. It shows in biases, which begin at
+zero and so are small. Of 100 random networks (2 to 12 hidden layers, widths 9 to 33, batch sizes 2 to 16), each at rates
+1e-3, 3e-3 and 1e-2, 99 stayed within 1e-5; the other had one such entry in its first mini-batch, and ended 1e-5 to 3e-5
+apart, and 2e-15 in float64.
+
+It pays where launches cost more than arithmetic: small layers on a CPU, most layers on a GPU. On one CPU thread, at
+batch size 16 and 64 hidden layers, a mini-batch against the better of eager and compiled back-propagation takes:
 
     width                    32        64        128       256
     launch by launch         1/2.0     1/1.4     2.1×      2.3×
@@ -36,17 +42,19 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 
 from albench.component import ComponentNetwork, Target, map_target
+from albench.engines.batch import Batch
 from albench.engines.engine import Engine, Input
 from albench.engines.errors import ComponentError
 from albench.engines.options import EngineOptions
-from albench.engines.stack import Stack, refusal, shape_signature
+from albench.engines.stack import Stack
+from albench.engines.stackability import difference, refusal, shape_signature
 from albench.engines.state import Moments
 from albench.engines.task import ComponentTasks, Span
 from albench.engines.tick import Layout, Tick, layout_of
@@ -104,6 +112,7 @@ class FusedEngine(Engine):
 
     name = "fused"
     lane_kind = "intra-op-thread"
+    out_of_order = True
     prepare_uncompiled: ClassVar[bool] = False
     """Whether to prepare ticks on a CPU as on a GPU. There is nothing to gain; tests see a GPU's logic with it."""
 
@@ -117,7 +126,9 @@ class FusedEngine(Engine):
             reason = refusal(members[0])
             if not reason:
                 # A component alone is a stack of one: the same arithmetic with a fraction of the Python around it.
-                self._blocks.append(Block(components=components, stack=Stack(members, options), tasks=None))
+                self._blocks.append(
+                    Block(components=components, stack=Stack(members, options, first=first), tasks=None)
+                )
             elif len(members) == 1:
                 tasks = ComponentTasks(first, members[0], options)
                 self._blocks.append(Block(components=components, stack=None, tasks=tasks))
@@ -126,8 +137,8 @@ class FusedEngine(Engine):
             first = components.stop
         if len(self.components) > 2 and len(self._blocks) == len(self.components):
             raise UsageError(
-                "no two neighbouring components have the same layers and shapes, so there is nothing to stack; "
-                "use engine 'serial' or 'threads'"
+                "no two neighbouring components have the same layers and shapes, so there is nothing to stack "
+                f"({self._why_apart()}); use engine 'serial' or 'threads'"
             )
         self._block_of = [block for block in self._blocks for _ in block.components]
         self._stacks = [block.stack for block in self._blocks if block.stack is not None]
@@ -145,6 +156,19 @@ class FusedEngine(Engine):
         # for every stream that it has seen.
         self._stream = torch.cuda.Stream(self.device) if self._on_cuda else None  # type: ignore[no-untyped-call]
         self._prepare_after = self._choose_prepare_after()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Let an engine be copied or pickled; its prepared ticks stay behind, and are prepared again in their turn."""
+        return {**vars(self), "_tick": None, "_prepared": {}, "_layout_counts": {}}
+
+    def _why_apart(self) -> str:
+        """Return what keeps components from being stacked: the first refusal, or how the last two differ."""
+        for i, component in enumerate(self.components):
+            if reason := refusal(component):
+                return f"component {i} cannot be stacked: {reason}"
+        one, other = map(shape_signature, self.components[-2:])
+        last = len(self.components) - 1
+        return f"components {last - 1} and {last} differ in {difference(one, other)}"
 
     def _choose_prepare_after(self) -> int | None:
         """Return on which mini-batch of one shape a tick is prepared; None for never."""
@@ -170,6 +194,12 @@ class FusedEngine(Engine):
     def intra_op_threads(self) -> int:
         """Threads that share the components of a batched operator: this engine's lanes."""
         return self.lanes
+
+    def fit(self, batches: Iterable[Batch]) -> None:
+        """Train on mini-batches, as `Engine.fit` says; also refuses to where components are not what was stacked."""
+        for stack in self._stacks:
+            stack.check_unchanged()
+        super().fit(batches)
 
     def _run(self, inputs: Iterator[Input]) -> None:
         for stack in self._stacks:
@@ -246,6 +276,8 @@ class FusedEngine(Engine):
         start_seconds = time.perf_counter()
         try:
             tick.run()
+        except UsageError:
+            raise
         except Exception as error:
             raise ComponentError(range(tick.count), newest, error) from error
         if self.options.trace:

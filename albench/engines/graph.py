@@ -36,6 +36,7 @@ from albench.engines.lanes import LaneEngine
 from albench.engines.options import EngineOptions
 from albench.engines.slots import LastLosses, Layout, Passage, Slots, layout_of
 from albench.engines.task import Span
+from albench.engines.traits import attributes, hooks, parameter_hooks
 from albench.errors import UsageError
 
 PATIENCE = 8
@@ -61,6 +62,7 @@ class GraphEngine(LaneEngine):
     """Runs `albench.schedule.pipelined` tick by tick, each tick one replay."""
 
     name = "graph"
+    out_of_order = True
 
     def __init__(self, network: ComponentNetwork, options: EngineOptions) -> None:
         super().__init__(network, options)
@@ -106,7 +108,10 @@ class GraphEngine(LaneEngine):
         """Return what a recording depends on besides the layout: where weights are, what is trained and how."""
         modules = [module for component in self.components for module in component.modules()]
         tensors = [t for c in self.components for t in (*c.parameters(), *c.buffers())]
-        return (*((t.data_ptr(), t.dtype, t.requires_grad) for t in tensors), *(module.training for module in modules))
+        return (
+            *((t.data_ptr(), t.dtype, t.requires_grad, parameter_hooks(t)) for t in tensors),
+            *((type(module), module.training, hooks(module), attributes(module)) for module in modules),
+        )
 
     def _meet_stranger(self, layout: Layout, minibatch: int) -> None:
         """Count a mini-batch that does not fit the recording, and record its layout if it has come to stay."""
@@ -212,6 +217,10 @@ class GraphEngine(LaneEngine):
             raise _first_component_error(failure)
         self._slots = slots
         self.recordings += 1
+        for i, component in enumerate(self.components) if on_cuda else ():
+            note = f"component {i} has hooks: their Python runs when a tick is recorded, not when it is replayed"
+            if any(map(hooks, component.modules())) and note not in self.notes:
+                self.notes.append(note)
         for tasks in self._tasks:
             tasks.drop_gradients()  # they lie in the recording's memory
 

@@ -33,11 +33,17 @@ from albench.component import Component, Target, Update, refuse_graph
 from albench.engines.adam import keep_idle, update_rows, update_whole
 from albench.engines.chain import Bound, Chain, StackedLinear
 from albench.engines.options import EngineOptions
+from albench.engines.stackability import (
+    ROW_BY_ROW,
+    difference,
+    has_written_pass,
+    layers_of,
+    refusal,
+    shape_signature,
+)
 from albench.engines.state import Moments, named_parameters
+from albench.engines.trial import check_gradients, check_update, on_trial
 from albench.errors import UsageError
-
-ROW_BY_ROW = (nn.ELU, nn.Sigmoid, nn.ReLU, nn.Tanh, nn.GELU, nn.SiLU, nn.LeakyReLU, nn.Softplus, nn.Identity)
-"""Layers without weights that treat every number, or every row, alike: a leading dimension changes nothing."""
 
 
 class Column(NamedTuple):
@@ -55,42 +61,17 @@ class Column(NamedTuple):
         return (self.shape[1], self.shape[0]) if len(self.shape) == 2 else (1, self.shape[0])
 
 
-def shape_signature(component: Any) -> tuple[Any, ...]:
-    """Return what must agree for two components to share a stack: layers, shapes, what is trained and at which rate."""
-    module = cast("nn.Module", component)
-    layers = tuple((name, type(layer), layer.extra_repr()) for name, layer in module.named_modules())
-    names = {id(parameter): name for name, parameter in module.named_parameters()}
-    groups = tuple((g.rate, *(names.get(id(p)) for p in g.parameters)) for g in component.parameter_groups())
-    parameters = tuple((name, tuple(p.shape), p.requires_grad) for name, p in module.named_parameters())
-    return type(module), layers, parameters, groups
-
-
-def refusal(component: Any) -> str:
-    """Return why a component cannot be stacked; empty if it can."""
-    if not getattr(component, "stackable", False):
-        return f"{type(component).__name__} does not declare `stackable = True`"
-    trained = {id(parameter) for group in component.parameter_groups() for parameter in group.parameters}
-    for name, parameter in named_parameters(component).items():
-        if not parameter.requires_grad or id(parameter) not in trained:
-            return f"its parameter {name} is not trained, and a stack trains all"
-    for name, layer in cast("nn.Module", component).named_modules():
-        # Exactly these types: what a subclass computes is its own affair.
-        known = (
-            type(layer) in ROW_BY_ROW
-            or (type(layer) is nn.Linear and layer.bias is not None)
-            or (type(layer) is nn.Flatten and layer.start_dim == 1 and layer.end_dim == -1)
-        )
-        if not known and (not list(layer.children()) or list(layer.parameters(recurse=False))):
-            return f"its layer {name or type(component).__name__} is {type(layer).__name__}, which has no stacked form"
-    return ""
-
-
 class Stack:
-    """Neighbouring components of equal shape, trained as one; slot j is the j-th of them."""
+    """Neighbouring components of equal `shape_signature`, trained as one; slot j is the j-th of them."""
 
-    def __init__(self, components: Sequence[Component], options: EngineOptions) -> None:
+    def __init__(self, components: Sequence[Component], options: EngineOptions, first: int = 0) -> None:
+        """`first`: index of the first of them in its network, for messages."""
         self.components = list(components)
         self._options = options
+        self._first = first
+        self._signature = shape_signature(components[0])
+        self._shown: set[int] = set()
+        """With how many slots at once a pass has shown that the promise `stackable` is kept."""
         self._columns: dict[str, Column] = {}
         names = {id(parameter): name for name, parameter in named_parameters(components[0]).items()}
         groups = components[0].parameter_groups()
@@ -123,7 +104,7 @@ class Stack:
         # In the order of the linear layers, in which a reverse pass finds the gradients.
         self._names = [name for linear in self._linears.values() for name in (linear.weight, linear.bias)]
         children = list(self._module.children())
-        self._explicit = hasattr(self._module, "explicit_update") and all(isinstance(c, Chain) for c in children)
+        self._explicit = has_written_pass(type(self._module)) and all(isinstance(c, Chain) for c in children)
         self._whole = self._leaves(0, count)
         self._whole_gradients = self._gradient_views(0, count)
         self._flat = {
@@ -131,6 +112,16 @@ class Stack:
             for name, c in self._columns.items()
         }
         self._losses: dict[str, Tensor] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle a stack by making it anew: most of it are views, which a copy would cut apart."""
+        state = {"buffers": self.buffers, "losses": self._losses, "shown": self._shown}
+        return Stack, (self.components, self._options, self._first), state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for buffer, saved in zip(self.buffers, state["buffers"], strict=True):
+            buffer.copy_(saved)
+        self._losses, self._shown = state["losses"], state["shown"]
 
     def __len__(self) -> int:
         return len(self.components)
@@ -149,9 +140,10 @@ class Stack:
         if isinstance(module, nn.Flatten):
             return nn.Flatten(module.start_dim + 1, module.end_dim)
         prefix = f"{name}." if name else ""
-        parts = {key: self._stacked(cast("nn.Module", m), prefix + key) for key, m in module._modules.items()}
-        if type(module) is nn.Sequential and all(map(Chain.accepts, parts.values())):
-            return Chain(list(parts.values()))
+        parts = {k: None if m is None else self._stacked(m, prefix + k) for k, m in module._modules.items()}
+        layers = [part for part in parts.values() if part is not None]
+        if type(module) is nn.Sequential and all(map(Chain.accepts, layers)):
+            return Chain(layers)
         twin = copy.copy(module)
         twin._modules = {**parts}
         return twin
@@ -185,14 +177,26 @@ class Stack:
         views = self._views(self._gradients, low, high)
         return [views[name] for name in self._names]
 
-    def gather(self) -> None:
-        """Copy the components' weights into the stack; `UsageError` if the network is not where it was."""
+    def check_unchanged(self) -> None:
+        """Raise `UsageError` if the network has moved, or if what must agree among the components does no more."""
         like = next(iter(named_parameters(self.components[0]).values()))
         if (like.device, like.dtype) != (self._weights.device, self._weights.dtype):
             raise UsageError(
                 f"the network is {like.dtype} on {like.device} and was {self._weights.dtype} on "
                 f"{self._weights.device}: move a network before its engine is made"
             )
+        for i, component in enumerate(self.components, self._first):
+            layers = layers_of(component)
+            if layers != self._signature.layers:
+                changed = difference(self._signature, self._signature._replace(layers=layers))
+                reason = refusal(component) or "a stack computes with what it was"
+                raise UsageError(
+                    f"component {i} has changed since its engine was made, in {changed} ({reason}): make the engine "
+                    "again, or use engine 'serial'"
+                )
+
+    def gather(self) -> None:
+        """Copy the components' weights into the stack, which `check_unchanged` found as it was made."""
         for slot, component in enumerate(self.components):
             views = self._of_component(self._weights, slot)
             for name, parameter in named_parameters(component).items():
@@ -212,9 +216,10 @@ class Stack:
         features ``[k, B, …]`` and every tensor of the target have one entry a slot, and so has what is returned.
         """
         whole = high - low == len(self)
-        update, found = self._derive(self._whole if whole else self._leaves(low, high), features, target)
+        update, found = self._derive(low, self._whole if whole else self._leaves(low, high), features, target)
         gradients = self._whole_gradients if whole else self._gradient_views(low, high)
         torch._foreach_copy_(gradients, found)
+        self._shown.add(high - low)
         self._step(minibatch, low, high)
         for held, loss in zip(self._held_losses(update.losses), update.losses.values(), strict=True):
             held[low:high].copy_(loss.detach())
@@ -222,10 +227,9 @@ class Stack:
 
     def probe(self, features: Tensor, target: Target) -> tuple[Tensor, Target]:
         """Return what slot 0 would hand on, ``[1, B, …]``, and train nothing."""
-        with torch.no_grad():
-            self._bound.bind(self._views(self._weights, 0, 1))
-            update: Update = self._module(features, target)
-            self._held_losses(update.losses)
+        update, _ = self._derive(0, self._leaves(0, 1), features, target)
+        self._shown.add(1)
+        self._held_losses(update.losses)
         return update.features, update.target
 
     def advance(
@@ -252,7 +256,7 @@ class Stack:
             leaves = {n: self._flat[n][0].view(len(self), *c.stacked_shape) for n, c in self._columns.items()}
             if not self._explicit:
                 leaves = {name: leaf.detach().requires_grad_(True) for name, leaf in leaves.items()}
-        update, found = self._derive(leaves, features, target)
+        update, found = self._derive(0, leaves, features, target)
         by_name = {name: gradient.flatten(1) for name, gradient in zip(self._names, found, strict=True)}
         if by_column:
             for name, column in self._columns.items():
@@ -283,20 +287,43 @@ class Stack:
         keep_idle([self._losses[name] for name in update.losses], losses, active)
         return update.features, update.target
 
-    def _derive(self, leaves: dict[str, Tensor], features: Tensor, target: Target) -> tuple[Update, list[Tensor]]:
-        """Return what the components compute and the gradients of their losses, one a parameter as in ``_names``."""
+    def _derive(
+        self, low: int, leaves: dict[str, Tensor], features: Tensor, target: Target
+    ) -> tuple[Update, list[Tensor]]:
+        """Return what slots `low` … compute and the gradients of their losses, one a parameter as in ``_names``.
+
+        Raises `UsageError` if that shows that the components cannot be stacked after all.
+        """
+        if self._shown:
+            return self._derive_shown(low, leaves, features, target)
+        derive = functools.partial(self._derive_shown, low, leaves, features, target)
+        return on_trial(derive, self.components[low], self._module, self._name_of(low), features, target)
+
+    def _derive_shown(
+        self, low: int, leaves: dict[str, Tensor], features: Tensor, target: Target
+    ) -> tuple[Update, list[Tensor]]:
         self._bound.bind(leaves)
+        found: list[Tensor | None]
         if self._explicit:
             with torch.no_grad():
                 update: Update = self._module.explicit_update(features, target)  # type: ignore[operator]
-            found = [self._bound.gradients[name] for name in self._names]
+            self._check(low, update, len(features))
+            found = [self._bound.gradients.get(name) for name in self._names]
         else:
             with torch.enable_grad():
                 update = refuse_graph(self._module(features, target))
+                self._check(low, update, len(features))
                 total = functools.reduce(operator.add, update.losses.values()).sum()
-                found = list(torch.autograd.grad(total, [leaves[name] for name in self._names]))
+                found = list(torch.autograd.grad(total, [leaves[name] for name in self._names], allow_unused=True))
         self._bound.clear()
-        return update, found
+        return update, check_gradients(found, self._names, self._name_of(low))
+
+    def _check(self, low: int, update: Update, count: int) -> None:
+        if count not in self._shown:
+            check_update(update, count, self._name_of(low))
+
+    def _name_of(self, slot: int) -> str:
+        return f"component {self._first + slot}"
 
     def _held_losses(self, losses: dict[str, Tensor]) -> list[Tensor]:
         """Return where the losses of all slots are kept, ``[K]`` each; NaN where there was none yet."""

@@ -121,8 +121,9 @@ def test_the_failing_component_and_mini_batch_are_the_right_ones(at):
 
 
 def test_fused_names_the_components_of_the_tick():
-    """Components 1 and 2 are one stack: its second call runs both, component 1 on mini-batch 1."""
-    net = failing(ValueError("x"), at=3)  # calls, tick by tick: 0 | 1, 0 | 1-2, 0 | …
+    """Components 1 and 2 are one stack: in its second tick it runs both, component 1 on mini-batch 1."""
+    # Calls, tick by tick: 0, 0 | 1, 1, 0 | 1-2, 0 | … where a stack's first pass is compared with the component alone.
+    net = failing(ValueError("x"), at=5)
     with make_engine("fused", net) as engine, pytest.raises(ComponentError) as caught:
         engine.fit(batches(4))
     assert caught.value.components == range(1, 3)
@@ -259,3 +260,25 @@ def test_components_that_share_a_parameter_are_refused_on_several_lanes(name):
         engine.fit(batches(2))
     with make_engine(name, net, lanes=1) as engine:
         engine.fit(batches(2))
+
+
+@pytest.mark.parametrize("name", ["threads", "ranks"])
+def test_components_that_share_a_buffer_are_refused_on_several_lanes(name):
+    """As those that share a BatchNorm do, its weights apart: running statistics would depend on who runs first."""
+    net = network(6)
+    for component in net.components[1:]:
+        component.f.append(torch.nn.BatchNorm1d(9, affine=False))
+    net.components[2].f[-1] = net.components[1].f[-1]
+    with pytest.raises(UsageError, match="components 1 and 2 share a buffer.*serial"):
+        make_engine(name, net, lanes=2)
+    with make_engine(name, net, lanes=1) as engine:
+        engine.fit(batches(2))
+
+
+@pytest.mark.parametrize("lanes", [None, 1, 2])
+def test_components_that_share_a_parameter_are_refused_where_one_lane_is_out_of_order_too(lanes):
+    """Stacked components run at once, and each would have a copy of its own."""
+    net = network(8)
+    net.components[2].h = net.components[1].h
+    with pytest.raises(UsageError, match="components 1 and 2 share a parameter.*serial"):
+        make_engine("fused", net, lanes=lanes)

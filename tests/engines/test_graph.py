@@ -269,8 +269,12 @@ def test_a_state_of_another_engine_is_taken_up_without_a_new_recording(device):
         (network, lambda net: net.components[1].f.requires_grad_(False)),
         (network, lambda net: net.double()),
         (lambda _: LocalNetwork(Normalised), lambda net: net.eval()),
+        (network, lambda net: net.components[1].f.register_forward_hook(lambda module, given, out: out / 2)),
+        (network, lambda net: net.components[1].f[0].weight.register_hook(lambda gradient: gradient / 2)),
+        (network, lambda net: setattr(net.components[1].f[1], "alpha", 0.5)),
+        (network, lambda net: net.components[1].f.__setitem__(1, torch.nn.Tanh())),
     ],
-    ids=["frozen", "another type", "evaluating"],
+    ids=["frozen", "another type", "evaluating", "a hook", "a hook of a weight", "a number", "a layer"],
 )
 def test_a_network_that_changed_between_fits_is_recorded_anew(make, change):
     """A recording knows addresses and what was trained; it would go on as if nothing had happened."""
@@ -437,3 +441,23 @@ def test_a_component_that_looks_at_the_device_is_named():
     engine = make_engine("graph", LocalNetwork(Looking).cuda())
     with engine, pytest.raises(ComponentError, match="component 0 failed on mini-batch 1"):
         engine.fit(moved(batches(4), "cuda"))
+
+
+@pytest.mark.cuda
+def test_hooks_that_a_replay_does_not_call_are_noted():
+    net = network(8).cuda()
+    net.components[2].f.register_forward_hook(lambda module, given, out: None)
+    with make_engine("graph", net) as engine:
+        engine.fit(moved(batches(4), "cuda"))
+        assert engine.notes == [
+            "component 2 has hooks: their Python runs when a tick is recorded, not when it is replayed"
+        ]
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_components_that_share_a_parameter_are_refused_on_one_lane_too(lanes):
+    """A recorded tick is one: each component in it would read what its neighbour has not written yet."""
+    net = network(8)
+    net.components[2].h = net.components[1].h
+    with pytest.raises(UsageError, match="components 1 and 2 share a parameter.*serial"):
+        make_engine("graph", net, lanes=lanes)

@@ -1,108 +1,19 @@
-"""The stack: what may share one, and that it computes what its components would."""
+"""The stack: that it computes what its components would, and is copied whole."""
+
+import copy
+import pickle
 
 import pytest
 import torch
-from torch import nn
 
 from albench.associated import AssociatedComponent
-from albench.component import ParameterGroup
 from albench.engines import EngineOptions, make_engine
-from albench.engines.stack import Stack, refusal, shape_signature
+from albench.engines.stack import Stack
 from albench.errors import UsageError
 from tests.engines.locally_supervised import LocalNetwork, StackableLocallySupervised
-from tests.engines.made_up import batches, largest_difference, network, trained
+from tests.engines.made_up import assert_bitwise_equal, batches, largest_difference, network, trained
 
 pytestmark = pytest.mark.timeout(120)
-
-
-def component(change=lambda component: None):
-    made = network(6).components[1]
-    change(made)
-    return made
-
-
-class Doubled(nn.Linear):
-    """A layer with a forward pass of its own."""
-
-    def forward(self, x):
-        return 2 * super().forward(x)
-
-
-class Shifted(nn.Sigmoid):
-    """An activation with a forward pass of its own."""
-
-    def forward(self, x):
-        return super().forward(x) - 0.5
-
-
-def unbiased(made):
-    made.b[0] = nn.Linear(9, 9, bias=False)
-
-
-REFUSED = {
-    "dropout": (lambda c: c.f.append(nn.Dropout()), "f.2 is Dropout"),
-    "batch norm": (lambda c: c.f.append(nn.BatchNorm1d(9)), "f.2 is BatchNorm1d"),
-    "no bias": (unbiased, "b.0 is Linear"),
-    "a kind of linear layer": (lambda c: c.b.insert(0, Doubled(9, 9)), "b.0 is Doubled"),
-    "a kind of activation": (lambda c: c.b.append(Shifted()), "b.2 is Shifted"),
-    "a weight of its own": (
-        lambda c: c.register_parameter("scale", nn.Parameter(torch.ones(1))),
-        "scale is not trained",
-    ),
-    "a frozen weight": (lambda c: c.g[0].weight.requires_grad_(False), "g.0.weight is not trained"),
-    "another flattening": (lambda c: c.f.insert(0, nn.Flatten(0, 1)), "f.0 is Flatten"),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_stacked_is_refused_by_name(case):
-    change, words = REFUSED[case]
-    assert words in refusal(component(change))
-
-
-def test_what_can_be_stacked_is_not_refused():
-    assert refusal(component()) == ""
-    assert refusal(network(4, bridge_width=20).components[0]) == ""
-    assert "does not declare" in refusal(nn.Linear(2, 2))
-
-
-DIFFERENT = {
-    "a frozen weight": lambda c: c.g[0].weight.requires_grad_(False),
-    "another activation": lambda c: c.f.__setitem__(1, nn.Tanh()),
-    "another constant": lambda c: c.f.__setitem__(1, nn.ELU(alpha=0.5)),
-    "another width": lambda c: c.b.__setitem__(0, nn.Linear(9, 8)),
-    "other rates": lambda c: setattr(
-        c, "parameter_groups", lambda: [ParameterGroup(parameters=list(c.parameters()), rate=3)]
-    ),
-}
-
-
-@pytest.mark.parametrize("case", DIFFERENT)
-def test_what_differs_shares_no_stack(case):
-    """One of them would be trained as if it were the other."""
-    assert shape_signature(component()) == shape_signature(component())
-    assert shape_signature(component(DIFFERENT[case])) != shape_signature(component())
-
-
-@pytest.mark.parametrize("case", ["a frozen weight", "another activation", "another constant", "other rates"])
-def test_an_odd_one_out_in_the_middle_runs_beside_its_neighbours(case):
-    """It splits the row into stacks, and the run still ends where the serial order ends."""
-    data = batches(30, ragged=3, dtype=torch.float64)
-    states = []
-    for name in ("serial", "fused"):
-        net = network(14, dtype=torch.float64)
-        DIFFERENT[case](net.components[3])
-        states.append(trained(name, data, net=net)[0])
-    assert largest_difference(*states) <= 1e-10
-
-
-def test_neighbours_that_are_all_frozen_are_refused_by_name():
-    """Rather than trained in spite of it."""
-    net = network(8)
-    for made in net.components:
-        made.g.requires_grad_(False)
-    with pytest.raises(UsageError, match=r"component 1 cannot be stacked: its parameter g.0.weight is not trained"):
-        make_engine("fused", net)
 
 
 def test_weights_go_in_and_come_out_unchanged():
@@ -163,3 +74,43 @@ def test_a_state_in_which_parameters_differ_in_updates_is_refused():
     state["components"][2]["optimizer"]["f.0.weight"]["step"] += 1
     with make_engine("fused", network(6)) as engine, pytest.raises(UsageError, match=r"after \[2.0, 3.0\] updates"):
         engine.load_state_dict(state)
+
+
+class Doubling(AssociatedComponent):
+    """With a forward pass of its own, and the reverse pass of another one inherited."""
+
+    def forward(self, features, target):
+        update = super().forward(features, target)
+        return update._replace(losses={**update.losses, "activity": self.f(features).square().mean((-2, -1))})
+
+
+def test_a_subclass_with_another_forward_pass_is_trained_by_that_one():
+    data = batches(20, ragged=3, dtype=torch.float64)
+    runs = []
+    for name in ("serial", "fused"):
+        net = network(8, dtype=torch.float64)
+        for component in net.components:
+            component.__class__ = Doubling
+        runs.append(trained(name, data, net=net))
+    assert largest_difference(runs[0][0], runs[1][0]) <= 1e-10
+    assert "activity" in runs[1][1][2]
+
+
+@pytest.mark.parametrize(
+    "duplicate", [copy.deepcopy, lambda e: pickle.loads(pickle.dumps(e))], ids=["copied", "pickled"]
+)
+@pytest.mark.parametrize("kind", ["written", "autograd"])
+def test_a_copied_engine_goes_on_as_the_first(duplicate, kind):
+    """Its views must not be cut apart: the copy would train weights that nobody reads."""
+    data = batches(20)
+    net = network(8) if kind == "written" else LocalNetwork(StackableLocallySupervised)
+    with make_engine("fused", net, learning_rate=1e-2, lanes=1) as engine:
+        engine.fit(data[:8])
+        with duplicate(engine) as other:
+            assert other.losses == engine.losses
+            engine.fit(data[8:])
+            before = engine.state_dict()
+            other.fit(data[8:])
+            assert_bitwise_equal(before, other.state_dict())
+            assert_bitwise_equal(before, engine.state_dict())
+            assert other.losses == engine.losses
