@@ -168,11 +168,11 @@ def _serve(orders: connection.Connection, papers: Papers) -> None:
     store = TCPStore(HOST, papers.port, is_master=False, timeout=timedelta(seconds=STORE_SECONDS))
     job = Job(store, rank=papers.rank, size=papers.size, timeout_seconds=papers.options.rank_timeout_seconds)
     # The job ends for all ranks with the reason, which the parent raises: nothing more to say here.
-    with contextlib.suppress(ComponentError, RankError):
+    with contextlib.suppress(ComponentError, RankError, UsageError):
         try:
             network = torch.load(io.BytesIO(papers.network), weights_only=False, map_location=papers.device)
             rank = Rank(job, network.components, papers.options, local=True)
-        except (ComponentError, RankError):
+        except (ComponentError, RankError, UsageError):
             raise
         except BaseException as error:
             job.fail(RankFailure.of(papers.rank, error))

@@ -19,9 +19,10 @@ from albench.component import ComponentNetwork, Target
 from albench.engines.balance import measured_blocks
 from albench.engines.batch import Batch, as_allocated, check_batch
 from albench.engines.options import EngineOptions
-from albench.engines.precision import exact_arithmetic
+from albench.engines.precision import exact_arithmetic, usual_modes
 from albench.engines.state import FORMAT, VERSION, EngineState, Moments, check_state, component_state, load_component
 from albench.engines.task import ComponentTasks, Span
+from albench.engines.turn import Turn
 from albench.errors import UsageError
 
 
@@ -54,6 +55,15 @@ class Engine(ABC):
             raise UsageError(
                 f"lane_kind is 'sm-share' and engine {self.name!r} has no such lanes: use engine 'streams' or 'graph'"
             )
+        for i, component in enumerate(self.components):
+            if not any(list(group.parameters) for group in component.parameter_groups()):
+                raise UsageError(
+                    f"component {i} has no parameters to train: make it a part of the component before or after it"
+                )
+            if any(parameter.is_inference() for parameter in component.parameters()):
+                raise UsageError(
+                    f"component {i} was made under torch.inference_mode(), and cannot be trained: make it outside"
+                )
         self.lanes = self._choose_lanes()
         """Lanes that really run; at most one a component."""
         if self.lanes > 1:
@@ -61,13 +71,14 @@ class Engine(ABC):
         self.notes: list[str] = []
         """What a user should know, such as lanes that were capped."""
         if options.lanes is not None and self.lanes < options.lanes:
-            self.notes.append(
-                f"{options.lanes} lanes asked for, {self.lanes} used: {self.name} has "
-                f"{len(self.components)} components to spread"
-            )
+            spread = f"has {len(self.components)} components to spread"
+            why = spread if self.lanes == len(self.components) else "runs on one lane"
+            self.notes.append(f"{options.lanes} lanes asked for, {self.lanes} used: {self.name} {why}")
         self.minibatches_seen = 0
         """Mini-batches trained so far; the index k of the next one."""
         self._interrupted = False
+        """Whether components stand at different mini-batches."""
+        self._turn = Turn()
 
     @property
     def device(self) -> torch.device:
@@ -109,21 +120,30 @@ class Engine(ABC):
         """Train on mini-batches, read lazily, and return when the pipeline has drained.
 
         `batches`: pairs of x ``[B, …]`` floating point and y ``[B]`` int64. A pipeline is still at work on a mini-batch
-        when it reads the next ones, so leave their tensors alone: no buffer that is filled anew.
+        when it reads the next ones, so leave their tensors alone: no buffer that is filled anew. A source that blocks
+        is waited for, whatever has happened meanwhile: a lane that failed or a process that died is reported as soon as
+        the source has returned. ``no_grad``, ``inference_mode`` and ``autocast`` around this call do not reach into it.
 
         Raises `UsageError` for a mini-batch that cannot be trained on and `ComponentError` for a component that fails.
         An error while *reading* leaves every component trained on the same mini-batches; after an error in a component
         they are not, and ``fit`` refuses to go on until a state is loaded.
         """
-        if self._interrupted:
-            raise UsageError(
-                "an earlier fit broke off in the middle of the pipeline: load_state_dict() a state from before it"
-            )
+        with self._turn.take("fit"), usual_modes(self.device):
+            if self._interrupted:
+                raise UsageError(
+                    "an earlier fit broke off in the middle of the pipeline: load_state_dict() a state from before it"
+                )
+            self._fit(Reader(self, batches))
+
+    def _fit(self, reader: Reader) -> None:
+        seen = self.minibatches_seen
         self._interrupted = True
-        reader = Reader(self, batches)
-        # Gradients on: lanes are threads, which do not see a no_grad() around this call, so one lane must not either.
-        with torch.enable_grad(), intra_op_threads(self.intra_op_threads), exact_arithmetic(self.device):
-            self._run(reader)
+        try:
+            with intra_op_threads(self.intra_op_threads), exact_arithmetic(self.device):
+                self._run(reader)
+        except UsageError:
+            self._interrupted = self.minibatches_seen > seen  # what was refused before the first one did no harm
+            raise
         self._interrupted = False
         if reader.error is not None:
             raise reader.error
@@ -134,6 +154,10 @@ class Engine(ABC):
         Raises `UsageError` after a fit that broke off: its components stand at different mini-batches, and a run
         resumed from there would be no run at all.
         """
+        with self._turn.take("state_dict"), usual_modes(self.device):
+            return self._state()
+
+    def _state(self) -> EngineState:
         if self._interrupted:
             raise UsageError(
                 "an earlier fit broke off in the middle of the pipeline, so there is no state to go on from: "
@@ -148,6 +172,10 @@ class Engine(ABC):
 
     def load_state_dict(self, state: Any) -> None:
         """Take a state that an engine of any kind returned for a network of the same shape."""
+        with self._turn.take("load_state_dict"), usual_modes(self.device):
+            self._load(state)
+
+    def _load(self, state: Any) -> None:
         checked = check_state(state, list(self.components))
         for i, saved in enumerate(checked["components"]):
             load_component(self.components[i], saved)
@@ -155,8 +183,13 @@ class Engine(ABC):
         self.minibatches_seen = checked["minibatches"]
         self._interrupted = False
 
-    def close(self) -> None:  # noqa: B027 - most engines hold nothing
+    def close(self) -> None:
         """Give back what the engine holds. The network stays usable."""
+        with self._turn.take("close"):
+            self._close()
+
+    def _close(self) -> None:  # noqa: B027 - most engines hold nothing
+        """Give back what the engine holds."""
 
     def __enter__(self) -> Self:
         return self
@@ -196,6 +229,8 @@ class Reader(Iterator[Input]):
         try:
             classes = getattr(engine.network, "classes", None)
             x, y = check_batch(batch, minibatch=minibatch, classes=classes, like=self._like)
+            # What was made under inference_mode() cannot be kept for a backward pass; a copy can.
+            x, y = (t.clone() if t.is_inference() else t for t in (x, y))
             if x.is_cuda:
                 x, y = as_allocated(x), as_allocated(y)
             engine.options.rate_at(minibatch)  # a rate that cannot be is refused here, where the pipeline can drain

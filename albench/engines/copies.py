@@ -1,0 +1,89 @@
+"""Copies: what two copies of a network must have in common to train alike, in another process or on another device.
+
+Weights, buffers and generators are values, and are brought over (`albench.engines.exchange`). What decides how they are
+used is not among them: whether a module is in training mode, and which parameters are frozen. A user changes both
+between two runs, in one copy only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from albench.errors import UsageError
+
+
+class Modes(NamedTuple):
+    """How modules and parameters are used: a digit each, 1 for yes."""
+
+    training: str
+    """``module.training`` of every module of every component."""
+    requires_grad: str
+    """``parameter.requires_grad`` of every parameter."""
+
+
+def modes_of(components: Iterable[nn.Module]) -> Modes:
+    """Return how the components are used."""
+    components = list(components)
+    return Modes(
+        "".join(str(int(module.training)) for c in components for module in c.modules()),
+        "".join(str(int(parameter.requires_grad)) for c in components for parameter in c.parameters()),
+    )
+
+
+def set_modes(components: Iterable[nn.Module], modes: Modes) -> None:
+    """Use the components as `modes_of` found a copy of them used."""
+    components = list(components)
+    modules = [module for c in components for module in c.modules()]
+    parameters = [parameter for c in components for parameter in c.parameters()]
+    for module, training in zip(modules, modes.training, strict=True):
+        module.training = training == "1"
+    for parameter, requires_grad in zip(parameters, modes.requires_grad, strict=True):
+        parameter.requires_grad_(requires_grad == "1")
+
+
+Description = list[list[Any]]
+"""For each component the shape and type of every parameter and buffer, and the classes of its modules; JSON can say
+it."""
+
+
+def description_of(components: Iterable[nn.Module]) -> Description:
+    """Return what must be the same in all copies, and stay so while they are trained together."""
+    return [
+        [
+            [[*t.shape, str(t.dtype)] for t in (*c.parameters(), *c.buffers())],
+            [type(module).__qualname__ for module in c.modules()],
+        ]
+        for c in components
+    ]
+
+
+def devices_of(components: Iterable[nn.Module]) -> list[str]:
+    """Return where each component is."""
+    return [str(parameter.device) for c in components for parameter in c.parameters()]
+
+
+class Unchanged:
+    """Watches that a network stays the one that its engine was made for: the other copies would not follow."""
+
+    def __init__(self, components: Sequence[nn.Module]) -> None:
+        self._components = components
+        self.description = description_of(components)
+        self._devices = devices_of(components)
+
+    def check(self) -> None:
+        """Raise `UsageError` if shapes, types or modules are not what they were, or not where they were."""
+        now = description_of(self._components)
+        changed = [i for i, (new, old) in enumerate(zip(now, self.description, strict=True)) if new != old]
+        if changed:
+            raise UsageError(
+                f"component {changed[0]} has other shapes, types or modules than when its engine was made: "
+                "move or change a network before its engine is made"
+            )
+        if devices_of(self._components) != self._devices:
+            raise UsageError(
+                f"the network was on {self._devices[0]} when its engine was made: "
+                "move a network before its engine is made"
+            )
