@@ -22,6 +22,7 @@ from torch import Tensor
 from albench.component import Component, Target, Update, refuse_graph
 from albench.engines.adam import update_rows
 from albench.engines.errors import ComponentError
+from albench.engines.layout import hand_on_densely
 from albench.engines.options import EngineOptions
 from albench.engines.state import MOMENTS, Moments, named_parameters
 
@@ -79,11 +80,9 @@ class ComponentTasks:
             update = self.update(features, target)
         except Exception as error:
             raise ComponentError(range(self.index, self.index + 1), minibatch, error) from error
-        self._last_losses = update.losses
-        if self._on_cuda:
-            # Without their graph: it would keep the nodes that accumulate gradients, which remember the stream that
-            # this task ran on, for a later one on another stream.
-            self._last_losses = {name: loss.detach() for name, loss in update.losses.items()}
+        # Without their graph: it would keep the mini-batch, and the nodes that accumulate gradients, which remember the
+        # stream that this task ran on, for a later one on another stream.
+        self._last_losses = {name: loss.detach() for name, loss in update.losses.items()}
         if self._options.trace:
             self.spans.append(Span(self.index, minibatch, lane, start, time.perf_counter()))
         return update.features, update.target
@@ -94,7 +93,7 @@ class ComponentTasks:
         `idle`: a float32 scalar on the component's device; where it is 1 Adam leaves weights, moments and its count of
         updates as they are. Only fused Adam knows how to: it is the flag by which gradient scaling skips a step.
         """
-        update = refuse_graph(self.component(features, target))
+        update = hand_on_densely(refuse_graph(self.component(features, target)))
         self._optimizer.zero_grad(set_to_none=True)
         functools.reduce(operator.add, update.losses.values()).backward()  # type: ignore[no-untyped-call]
         if idle is None:
