@@ -44,6 +44,22 @@ def set_modes(components: Iterable[nn.Module], modes: Modes) -> None:
         parameter.requires_grad_(requires_grad == "1")
 
 
+def extra_states(components: Iterable[nn.Module]) -> list[Any]:
+    """Return what the modules have to save besides tensors, module by module; most have nothing."""
+    return [module.get_extra_state() for module in _with_extra_state(components)]
+
+
+def set_extra_states(components: Iterable[nn.Module], states: Sequence[Any]) -> None:
+    """Give the modules what `extra_states` found in a copy of them."""
+    for module, state in zip(_with_extra_state(components), states, strict=True):
+        module.set_extra_state(state)
+
+
+def _with_extra_state(components: Iterable[nn.Module]) -> list[nn.Module]:
+    modules = [module for component in components for module in component.modules()]
+    return [module for module in modules if type(module).get_extra_state is not nn.Module.get_extra_state]
+
+
 Description = list[list[Any]]
 """For each component the shape and type of every parameter and buffer, and the classes of its modules; JSON can say
 it."""

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.distributed import BroadcastOptions
 from torch.distributed.distributed_c10d import PrefixStore, ProcessGroupGloo
 
+from albench.engines.copies import extra_states, set_extra_states
 from albench.engines.errors import PeerGoneError
 from albench.engines.job import Job
 from albench.engines.message import as_bytes
@@ -127,8 +128,10 @@ def component_tensors(components: Sequence[Any]) -> tuple[list[Tensor], list[tor
 
 
 def share_components(exchange: Exchange, components: Sequence[Any], root: int) -> None:
-    """Give every rank the weights, buffers and generators that the components have on rank `root`."""
+    """Give every rank the weights, buffers, generators and extra state that the components have on rank `root`."""
     tensors, generators = component_tensors(components)
+    if extra := extra_states(components):
+        set_extra_states(components, exchange.share(extra, root))
     states = [generator.get_state() for generator in generators]
     exchange.share_tensors([*tensors, *states], root)
     for generator, state in zip(generators, states, strict=True):

@@ -42,7 +42,7 @@ class EngineOptions:
     """A process of a job that shows no life for so long is taken for dead, and the job ends."""
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense, in one line."""
+        """Refuse what makes no sense, in one line; make plain numbers of numpy's and others."""
         if not callable(self.learning_rate):
             _check_rate(self.learning_rate)
         if not (isinstance(self.weight_decay, Real) and math.isfinite(self.weight_decay) and self.weight_decay >= 0):
@@ -61,6 +61,15 @@ class EngineOptions:
         seconds = self.rank_timeout_seconds
         if not (isinstance(seconds, Real) and math.isfinite(seconds) and seconds >= 1):
             raise UsageError(f"rank_timeout_seconds is {seconds!r}: give a finite number of at least 1")
+        # Engines compute with these and send them: a float32 or a fraction would be another number in some of them.
+        plain: dict[str, Any] = {"weight_decay": float(self.weight_decay), "rank_timeout_seconds": float(seconds)}
+        plain["trace"] = bool(self.trace)
+        if not callable(self.learning_rate):
+            plain["learning_rate"] = float(self.learning_rate)
+        if self.lanes is not None:
+            plain["lanes"] = int(self.lanes)
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
 
     def replaced(self, **changes: Any) -> EngineOptions:
         """Return a copy with some options changed."""
