@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from albench.component import ComponentNetwork, Target
-from albench.engines.balance import measured_blocks
+from albench.engines.balance import Measured, measured_blocks
 from albench.engines.batch import Batch, as_allocated, check_batch
 from albench.engines.options import EngineOptions
 from albench.engines.precision import exact_arithmetic, usual_modes
@@ -210,6 +210,8 @@ class Reader(Iterator[Input]):
         self._source = batches
         self.error: BaseException | None = None
         """What ended the input early."""
+        self.draws: bool | None = None
+        """Whether torch's global generator moved while the first mini-batch was read; None before that."""
 
     def __next__(self) -> Input:
         """Return the next mini-batch as component 0 takes it."""
@@ -220,7 +222,12 @@ class Reader(Iterator[Input]):
         try:
             if self._batches is None:
                 self._batches = iter(self._source)
-            batch = next(self._batches)
+            if self.draws is None:
+                before = torch.get_rng_state()
+                batch = next(self._batches)
+                self.draws = not torch.equal(before, torch.get_rng_state())
+            else:
+                batch = next(self._batches)
         except StopIteration:
             raise
         except BaseException as error:
@@ -250,17 +257,31 @@ class TaskEngine(Engine):
         self._tasks = [ComponentTasks(i, component, options) for i, component in enumerate(self.components)]
         self.blocks: list[range] = []
         """The contiguous components of each lane; balanced by measured task time on the first mini-batch."""
+        self._measured: Measured | None = None
+        self._drawing_noted = False
 
     def _balance(self, first: Input) -> None:
         """Decide the blocks, once: lanes that change hands in a run would move weights for a gain in the noise."""
         if not self.blocks:
-            self.blocks = measured_blocks(
+            balance = measured_blocks(
                 self.components,
                 first.features,
                 first.target,
                 self.options,
                 minibatch=first.minibatch,
                 lanes=self.lanes,
+            )
+            self.blocks, self._measured = balance.blocks, balance.measured
+            if balance.note:
+                self.notes.append(balance.note)
+
+    def _note_drawing(self, component: int | None) -> None:
+        """Say that a component draws from torch's global generator, if one does; for lanes that run at once."""
+        if component is not None and not self._drawing_noted and self.lanes > 1:
+            self._drawing_noted = True
+            self.notes.append(
+                f"component {component} draws from torch's global generator, so a run ends elsewhere than on engine "
+                "'serial': let it draw from a torch.Generator of its own, as its attribute `generator`"
             )
 
     def _moments(self, component: int) -> Moments:

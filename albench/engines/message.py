@@ -2,10 +2,11 @@
 
     │ mini-batch k │ base rate │ bytes of layout │ layout, as JSON │ features │ target's tensors │
 
-The layout, shapes and strides and types, is the same from one mini-batch to the next until a shape changes, so it is
-made and read once and looked up afterwards. A tensor's bytes are its memory as it lies there: the other side gets the
-same strides, and so the same kernels (`albench.engines.layout`). The rate travels with the mini-batch: a rate that is a function of k is called by one process only, and
-need not be known to the others. Nothing is unpickled: a reader makes tensors, tuples and named tuples, nothing else.
+The layout, which is shapes, strides and types, is the same from one mini-batch to the next until a shape changes, so it
+is made and read once and looked up afterwards. A tensor's bytes are its memory as it lies there: the other side gets
+the same strides, and so the same kernels (`albench.engines.layout`). The rate travels with the mini-batch: a rate that
+is a function of k is called by one process only, and need not be known to the others. Nothing is unpickled: a reader
+makes tensors, tuples and named tuples, nothing else.
 """
 
 from __future__ import annotations

@@ -70,6 +70,8 @@ class Rank:
         self.losses: list[dict[str, float]] = [{} for _ in components]
         """Of every component, on every rank, after a run."""
         self.spans: list[Span] = []
+        self.drawing: int | None = None
+        """The first component, on whatever rank, that draws from torch's global generator, if one does."""
         self._unchanged = Unchanged(self._components)
         self._device = next(iter(components[0].parameters())).device
         self._writer: RingWriter | WireWriter | DirectWriter | None = None
@@ -246,13 +248,16 @@ class Rank:
     def _gather(self) -> None:
         """Bring every block's weights, losses and spans to all ranks."""
         self.exchange.meet()
-        self.spans = []
+        self.spans, drawing = [], []
         for rank, block in enumerate(self.blocks):
             share_components(self.exchange, [self._components[i] for i in block], rank)
-            mine = [(self.tasks[i].losses, [tuple(s) for s in self.tasks[i].spans]) for i in block]
-            for i, (losses, spans) in zip(block, self.exchange.share(mine, rank), strict=True):
+            tasks = [self.tasks[i] for i in block]
+            mine = [(each.losses, [tuple(s) for s in each.spans], each.draws) for each in tasks]
+            for i, (losses, spans, draws) in zip(block, self.exchange.share(mine, rank), strict=True):
                 self.losses[i] = losses
                 self.spans += [Span(*span) for span in spans]
+                drawing += [i] if draws else []
+        self.drawing = drawing[0] if drawing else None
         self._fingerprint = self._look()
 
     def gather_moments(self) -> list[Any]:

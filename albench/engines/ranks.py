@@ -103,6 +103,7 @@ class RanksEngine(TaskEngine):
             rank.refuse_changes()  # before anybody is told to train: the engine stays whole
         outcome = self._call("fit", lambda: self._run_rank(rank, inputs))
         self._losses, self._spans, self.blocks = rank.losses, rank.spans, rank.blocks
+        self._note_drawing(rank.drawing)
         if rank.job.rank > 0:
             self.minibatches_seen = outcome.minibatches_seen or self.minibatches_seen
             if outcome.reading_error:

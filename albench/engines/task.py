@@ -45,6 +45,8 @@ class ComponentTasks:
         self.index = index
         self.component = component
         self.spans: list[Span] = []
+        self.draws: bool | None = None
+        """Whether torch's global generator moved during the first task; None before it."""
         self._options = options
         self._last_losses: dict[str, Tensor] = {}
         groups = component.parameter_groups()
@@ -76,10 +78,13 @@ class ComponentTasks:
         start = time.perf_counter() if self._options.trace else 0.0
         if callable(self._options.learning_rate):
             self._set_base_rate(self._options.rate_at(minibatch))
+        before = _global_randomness(features.device) if self.draws is None else None
         try:
             update = self.update(features, target)
         except Exception as error:
             raise ComponentError(range(self.index, self.index + 1), minibatch, error) from error
+        if before is not None:
+            self.draws = not torch.equal(before, _global_randomness(features.device))
         # Without their graph: it would keep the mini-batch, and the nodes that accumulate gradients, which remember the
         # stream that this task ran on, for a later one on another stream.
         self._last_losses = {name: loss.detach() for name, loss in update.losses.items()}
@@ -191,3 +196,8 @@ class ComponentTasks:
                     )
                     for moment in MOMENTS
                 }
+
+
+def _global_randomness(device: torch.device) -> Tensor:
+    """Return the state of the generator that operators on a device draw from where they are given none."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
