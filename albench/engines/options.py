@@ -49,6 +49,8 @@ class EngineOptions:
             raise UsageError(f"weight_decay is {self.weight_decay!r}: give a finite number of at least 0")
         if self.distinct_targets not in (True, False, "auto"):
             raise UsageError(f'distinct_targets is {self.distinct_targets!r}: give True, False or "auto"')
+        if self.trace not in (True, False):
+            raise UsageError(f"trace is {self.trace!r}: give True or False")
         if self.compile not in (True, False, "auto"):
             raise UsageError(f'compile is {self.compile!r}: give True, False or "auto"')
         if self.lanes is not None and not (isinstance(self.lanes, Integral) and self.lanes >= 1):
@@ -79,9 +81,13 @@ class EngineOptions:
         """Return the base rate for mini-batch k."""
         if not callable(self.learning_rate):
             return self.learning_rate
-        rate = float(self.learning_rate(minibatch))
-        _check_rate(rate)
-        return rate
+        rate = self.learning_rate(minibatch)
+        try:
+            number = float(rate)
+        except (TypeError, ValueError):
+            raise UsageError(f"learning_rate of mini-batch {minibatch} is {rate!r}: return a finite number") from None
+        _check_rate(number)
+        return number
 
 
 def _check_rate(rate: float) -> None:

@@ -35,6 +35,12 @@ from tests.engines.made_up import assert_bitwise_equal, batches, network, traine
         ({"distinct_targets": "yes"}, "distinct_targets is 'yes'"),
         ({"compile": None}, "compile is None"),
         ({"compile": "always"}, "compile is 'always'"),
+        ({"trace": "no"}, "trace is 'no'"),
+        ({"learning_rate": lambda k: None}, "learning_rate of mini-batch 0 is None"),
+        ({"learning_rate": lambda k: "fast"}, "learning_rate of mini-batch 0 is 'fast'"),
+        ({"learning_rate": "1e-3"}, "learning_rate is '1e-3'"),
+        ({"weight_decay": "0"}, "weight_decay is '0'"),
+        ({"rank_timeout_seconds": "30"}, "rank_timeout_seconds is '30'"),
     ],
 )
 def test_bad_options_are_refused_in_one_line(options, words):
