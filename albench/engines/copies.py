@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 from albench.errors import UsageError
@@ -61,19 +62,27 @@ def _with_extra_state(components: Iterable[nn.Module]) -> list[nn.Module]:
 
 
 Description = list[list[Any]]
-"""For each component the shape and type of every parameter and buffer, and the classes of its modules; JSON can say
-it."""
+"""For each component the shape, type and strides of every parameter, the shape and type of every buffer, the classes of
+its modules and the kind of its generator; JSON can say it."""
 
 
 def description_of(components: Iterable[nn.Module]) -> Description:
     """Return what must be the same in all copies, and stay so while they are trained together."""
     return [
         [
-            [[*t.shape, str(t.dtype)] for t in (*c.parameters(), *c.buffers())],
+            [[*p.shape, str(p.dtype), *p.stride()] for p in c.parameters()],
+            [[*b.shape, str(b.dtype)] for b in c.buffers()],
             [type(module).__qualname__ for module in c.modules()],
+            _generator_kind(c),
         ]
         for c in components
     ]
+
+
+def _generator_kind(component: nn.Module) -> str:
+    """Return what kind of state a component's generator has; empty if there is no generator."""
+    generator = getattr(component, "generator", None)
+    return str(generator.device.type) if isinstance(generator, torch.Generator) else ""
 
 
 def devices_of(components: Iterable[nn.Module]) -> list[str]:
@@ -90,12 +99,13 @@ class Unchanged:
         self._devices = devices_of(components)
 
     def check(self) -> None:
-        """Raise `UsageError` if shapes, types or modules are not what they were, or not where they were."""
+        """Raise `UsageError` if components are not what they were when the engine was made, or not where they were."""
         now = description_of(self._components)
         changed = [i for i, (new, old) in enumerate(zip(now, self.description, strict=True)) if new != old]
         if changed:
             raise UsageError(
-                f"component {changed[0]} has other shapes, types or modules than when its engine was made: "
+                f"component {changed[0]} has other shapes, strides, types or modules than when its engine was made, or "
+                "another kind of generator: "
                 "move or change a network before its engine is made"
             )
         if devices_of(self._components) != self._devices:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import socket
 import uuid
 import zlib
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from albench.engines.copies import Modes, Unchanged, modes_of, set_modes
+from albench.engines.copies import Modes, Unchanged, extra_states, modes_of, set_modes
 from albench.engines.direct import DirectReader, DirectWriter, device_identity, distinct_devices, nccl_group
 from albench.engines.engine import Input
 from albench.engines.errors import PeerGoneError
@@ -288,13 +289,20 @@ class Rank:
             return int(shared["minibatches"])
 
     def _look(self) -> Any:
-        """Return what changes when somebody writes to the weights: by the rules, past them, or with new tensors."""
+        """Return what changes when somebody writes to the weights: by the rules, past them, or with new tensors.
+
+        With what modules keep besides, and where that cannot be looked at, what never is the same.
+        """
         if self.job.rank > 0:
             return None
         tensors, generators = component_tensors(self._components)
         states = [bytes(generator.get_state().numpy()) for generator in generators]
         sums = [zlib.crc32(as_bytes(t).numpy().data) for t in tensors]
-        return [(t.data_ptr(), t._version) for t in tensors], sums, states
+        try:
+            extra: Any = pickle.dumps(extra_states(self._components))
+        except Exception:
+            extra = object()
+        return [(t.data_ptr(), t._version) for t in tensors], sums, states, extra
 
     def close(self) -> None:
         """Leave the job and close every link."""

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from torch import nn
 
 from albench.engines import make_engine
@@ -65,10 +66,21 @@ def resized(net):
     )
 
 
+def with_generator(net):
+    net.components[3].generator = torch.Generator()
+
+
+def turned(net):
+    weight = net.components[3].f[0].weight
+    weight.data = weight.data.T.contiguous().T  # as net.to(memory_format=torch.channels_last) does to convolutions
+
+
 REPLACED = {
     "double": lambda net: net.double(),
     "resized": resized,
     "another layer": lambda net: net.components[2].f.append(nn.Identity()),
+    "other strides": turned,
+    "a generator": with_generator,
 }
 
 
@@ -81,8 +93,9 @@ def test_a_network_that_the_other_processes_would_not_know_is_refused(change):
         state = engine.state_dict()
         REPLACED[change](net)
         data = [(x.to(next(net.parameters()).dtype), y) for x, y in batches(2)]
+        words = "before its engine is made|of component 3 does not fit|other parameters or shapes"
         for call in (lambda: engine.fit(data), lambda: engine.load_state_dict(state)):
-            with pytest.raises(UsageError, match="before its engine is made|other parameters or shapes") as caught:
+            with pytest.raises(UsageError, match=words) as caught:
                 call()
             assert "\n" not in str(caught.value)
 
@@ -92,7 +105,7 @@ def test_a_network_that_came_back_goes_on():
     with make_engine("ranks", net, learning_rate=1e-2, lanes=2) as engine:
         engine.fit(batches(5))
         net.double()
-        with pytest.raises(UsageError, match="component 0 has other shapes, types or modules"):
+        with pytest.raises(UsageError, match="component 0 has other shapes, strides, types or modules"):
             engine.fit(batches(5))
         net.float()
         engine.fit(batches(5))
@@ -107,6 +120,26 @@ def test_a_network_that_moved_is_refused():
     net.to("meta")
     with pytest.raises(UsageError, match="was on cpu when its engine was made"):
         watch.check()
+
+
+class Growing(LocallySupervised):
+    """Has a buffer that grows where it trains, and nowhere else."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.register_buffer("means", torch.zeros(0))
+
+    def forward(self, features, target):
+        self.means = torch.cat([self.means, features.detach().mean().reshape(1)])
+        return super().forward(features, target)
+
+
+def test_a_buffer_of_another_size_on_another_rank_is_refused():
+    with make_engine("ranks", LocalNetwork(Growing), lanes=2) as engine:
+        with pytest.raises(UsageError, match=r"the components have tensors of \d+ bytes on rank . and of \d+ on rank"):
+            engine.fit(batches(2))
+        with pytest.raises(UsageError, match="earlier fit broke off"):
+            engine.fit(batches(2))
 
 
 PROGRAM = """
