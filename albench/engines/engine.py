@@ -36,7 +36,14 @@ class Input(NamedTuple):
 
 
 class Engine(ABC):
-    """Trains the components of a network; use `albench.engines.make_engine` to get one."""
+    """Trains the components of a network; use `albench.engines.make_engine` to get one.
+
+    Randomness: all engines end alike, and a run can be repeated and resumed, where each component that draws numbers
+    has a ``torch.Generator`` of its own, as its attribute `generator`; the engine brings it to where the component is
+    trained and keeps it in the state. ``nn.Dropout`` and all else that draws from torch's global generator trains too,
+    but that generator belongs to a process and not to a component: on several lanes it is asked in no fixed order, on
+    each rank it is another one, and no state has it. Such a run ends elsewhere than on "serial", which `notes` says.
+    """
 
     name: ClassVar[str]
     """As `make_engine` and the command line know it."""
