@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, NamedTuple, Self, cast
 
@@ -129,7 +129,8 @@ class Engine(ABC):
         `batches`: pairs of x ``[B, …]`` floating point and y ``[B]`` int64. A pipeline is still at work on a mini-batch
         when it reads the next ones, so leave their tensors alone: no buffer that is filled anew. A source that blocks
         is waited for, whatever has happened meanwhile: a lane that failed or a process that died is reported as soon as
-        the source has returned. ``no_grad``, ``inference_mode`` and ``autocast`` around this call do not reach into it.
+        the source has returned. ``no_grad``, ``inference_mode`` and ``autocast`` around this call do not reach into it,
+        and a source that yields within one of them is refused.
 
         Raises `UsageError` for a mini-batch that cannot be trained on and `ComponentError` for a component that fails.
         An error while *reading* leaves every component trained on the same mini-batches; after an error in a component
@@ -235,6 +236,7 @@ class Reader(Iterator[Input]):
                 self.draws = not torch.equal(before, torch.get_rng_state())
             else:
                 batch = next(self._batches)
+            self._check_modes()
         except StopIteration:
             raise
         except BaseException as error:
@@ -254,6 +256,20 @@ class Reader(Iterator[Input]):
             raise StopIteration from None
         engine.minibatches_seen += 1
         return Input(minibatch, x, target)
+
+    def _check_modes(self) -> None:
+        """Refuse a generator that yields within a mode: it leaves the mode on, for those tasks that run in its thread.
+
+        Raises `UsageError`.
+        """
+        on = not torch.is_grad_enabled() or torch.is_autocast_enabled(self._like.device.type)
+        if on or torch.is_inference_mode_enabled():
+            if isinstance(self._batches, Generator):
+                self._batches.close()  # which leaves the mode, here and not wherever it is collected
+            raise UsageError(
+                "the source of mini-batches yields within no_grad(), inference_mode() or autocast(), which some lanes "
+                "would see and others not: let it leave them before each yield"
+            )
 
 
 class TaskEngine(Engine):

@@ -149,6 +149,25 @@ def test_a_state_loaded_under_inference_mode_can_be_trained_on():
         assert_bitwise_equal(whole, engine.state_dict())
 
 
+@pytest.mark.parametrize("around", [False, True])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_source_that_yields_within_a_mode_is_refused(name, mode, around):
+    """The mode would be on in the thread that reads: in every task of one engine, and in no task of another."""
+
+    def leaking():
+        with MODES[mode]():
+            yield from batches(3)
+
+    engine = make_engine(name, network(8), learning_rate=1e-2, lanes=1 if name == "fused" else 2)
+    with engine, torch.autocast("cpu", enabled=around), torch.inference_mode(around):
+        with pytest.raises(UsageError, match="source of mini-batches yields within"):
+            engine.fit(leaking())
+        assert torch.is_autocast_enabled("cpu") == torch.is_inference_mode_enabled() == around
+        engine.fit(batches(2))
+        assert engine.minibatches_seen == 2
+
+
 class Autocasting(LocallySupervised):
     """Switches itself."""
 
