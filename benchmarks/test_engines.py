@@ -11,11 +11,12 @@ import shutil
 
 import pytest
 import torch
-from torch.nn import functional as F
 
 from albench.engines import make_engine
-from albench.engines.engine import intra_op_threads
-from albench.networks import associated_mlp, mlp
+from albench.harness.case import WARM_UP_MINIBATCHES
+from albench.methods import make_trainer
+from albench.methods.trainer import TrainerOptions
+from albench.networks import associated_mlp
 from benchmarks.contest import Contender
 
 CLASSES = 10
@@ -65,33 +66,32 @@ def al(request):
     return make
 
 
-def bp(sizes: dict[str, int], *, threads: int = 1, compiled: bool = False) -> Contender:
-    """Return BP on the twin network: cross-entropy, backward pass, fused Adam."""
-    net = mlp(
-        in_features=sizes["in_features"],
-        width=sizes["width"],
-        hidden_layers=sizes["hidden_layers"],
-        classes=CLASSES,
-        seed=0,
-    )
-    optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE, fused=True)
+@pytest.fixture
+def bp(request):
+    """Return a function that makes a contender of BP on the twin network, ready compiled if it is to be."""
 
-    def loss_of(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        return F.cross_entropy(net(x), y)
+    def make(sizes: dict[str, int], *, threads: int = 1, compiled: bool = False) -> Contender:
+        options = TrainerOptions(
+            engine="compiled" if compiled else "eager",
+            in_features=sizes["in_features"],
+            classes=CLASSES,
+            width=sizes["width"],
+            hidden_layers=sizes["hidden_layers"],
+            lanes=threads,
+            learning_rate=LEARNING_RATE,
+        )
+        trainer = make_trainer("bp", options)
+        request.addfinalizer(trainer.close)
+        data = batches(sizes["in_features"], sizes["batch_size"], sizes["minibatches"])
+        trainer.warm_up(data[:WARM_UP_MINIBATCHES])
+        on = f", {threads} threads" if threads > 1 else ""
+        return Contender(
+            name=f"BP {options.engine}{on}, ℓ = {sizes['hidden_layers']}",
+            run=lambda: trainer.train(data),
+            minibatches=len(data),
+        )
 
-    loss = torch.compile(loss_of) if compiled else loss_of
-    data = batches(sizes["in_features"], sizes["batch_size"], sizes["minibatches"])
-
-    def run() -> None:
-        with intra_op_threads(threads):
-            for x, y in data:
-                optimizer.zero_grad(set_to_none=True)
-                loss(x, y).backward()
-                optimizer.step()
-
-    kind = "compiled" if compiled else "eager"
-    on = f", {threads} threads" if threads > 1 else ""
-    return Contender(name=f"BP {kind}{on}, ℓ = {sizes['hidden_layers']}", run=run, minibatches=len(data))
+    return make
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_lanes_against_serial(al, contest, sizes, engine, target):
     contest("two lanes overlap", al(engine, wide, lanes=2), [(al("serial", wide), target)])
 
 
-def test_distinct_targets_against_bp_on_one_thread(al, contest, sizes):
+def test_distinct_targets_against_bp_on_one_thread(al, bp, contest, sizes):
     wide = sizes(WIDE)
     contest(
         "AL's step costs no more than BP's",
@@ -121,7 +121,7 @@ def test_distinct_targets_against_bp_on_one_thread(al, contest, sizes):
     )
 
 
-def test_lanes_against_intra_op_threads(al, contest, sizes):
+def test_lanes_against_intra_op_threads(al, bp, contest, sizes):
     """The same two cores used the other way."""
     wide = sizes(WIDE)
     contest("two lanes beat BP on two threads", al("threads", wide, lanes=2), [(bp(wide, threads=2), "> 1")])
@@ -137,7 +137,7 @@ def test_depth_costs_fused_little(al, contest, sizes, compiles, compiled):
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
-def test_depth_costs_bp_much(contest, sizes, compiles, compiled):
+def test_depth_costs_bp_much(bp, contest, sizes, compiles, compiled):
     if compiled and not compiles:
         pytest.skip("nothing is compiled in a smoke run, or without g++")
     made = [bp(sizes(NARROW, **depth), compiled=compiled) for depth in ({}, {"hidden_layers": 2})]
@@ -145,7 +145,7 @@ def test_depth_costs_bp_much(contest, sizes, compiles, compiled):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_fused_against_the_best_bp_at_depth_64(al, contest, sizes, compiles, width):
+def test_fused_against_the_best_bp_at_depth_64(al, bp, contest, sizes, compiles, width):
     """Up to which width does stacking beat the best BP?"""
     deep = sizes(NARROW, width=width, minibatches=512 if width <= 64 else 128)
     target = "≥ 4" if width == 32 else ""

@@ -10,22 +10,15 @@ from torch import Tensor
 from albench.engines import make_engine
 from albench.engines.batch import Batch
 from albench.methods.flops import associated_flops
+from albench.methods.network import folded
 from albench.methods.trainer import Trainer, TrainerOptions
-from albench.networks import associated_mlp
 
 
 class AssociatedTrainer(Trainer):
     """A folded MLP and the engine that trains it."""
 
     def __init__(self, options: TrainerOptions) -> None:
-        self._network = associated_mlp(
-            in_features=options.in_features,
-            width=options.width,
-            hidden_layers=options.hidden_layers,
-            classes=options.classes,
-            bridge_width=options.bridge_width,
-            seed=options.seed,
-        ).to(device=options.device, dtype=options.dtype)
+        self._network = folded(options).to(options.device)
         self.device = options.device
         self._engine = make_engine(
             options.engine,

@@ -19,24 +19,13 @@ from typing import Any
 import torch
 from torch import distributed, nn
 
-from albench.associated import AssociatedNetwork
 from albench.engines import make_engine
+from albench.engines.batch import Batch
+from albench.methods.flops import associated_flops
+from albench.methods.network import folded
 from albench.methods.team import own_part
 from albench.methods.team_trainer import Member, TeamTrainer
 from albench.methods.trainer import Trainer, TrainerOptions
-from albench.networks import associated_mlp
-
-
-def folded(options: TrainerOptions) -> AssociatedNetwork:
-    """Return the network that AL trains, freshly initialised."""
-    return associated_mlp(
-        in_features=options.in_features,
-        width=options.width,
-        hidden_layers=options.hidden_layers,
-        classes=options.classes,
-        bridge_width=options.bridge_width,
-        seed=options.seed,
-    ).to(options.dtype)
 
 
 class AveragedGradients:
@@ -122,7 +111,14 @@ class ReplicaTrainer(TeamTrainer):
         self.components = len(network.components)
         self.effective_parameters = sum(p.numel() for p in network.effective_parameters())
         self.affiliated_parameters = sum(p.numel() for p in network.affiliated_parameters())
+        self._folded = network
         self.notes = [f"{options.replicas} processes of {self.lanes} lanes each"]
+
+    def flops(self, batch: Batch) -> int:
+        """Return the operations of the tasks of all copies; each runs the target side on its own distinct rows."""
+        part = own_part(batch, 0, self._options.replicas, minibatch=0)
+        distinct = self._options.distinct_targets
+        return self._options.replicas * associated_flops(self._folded, part, distinct_targets=distinct)
 
 
 def make_trainer(options: TrainerOptions) -> Trainer:

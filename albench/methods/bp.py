@@ -19,9 +19,9 @@ from albench.engines.batch import Batch, as_allocated, check_batch
 from albench.engines.engine import intra_op_threads
 from albench.engines.precision import exact_arithmetic
 from albench.methods.flops import back_propagation_flops
+from albench.methods.network import twin
 from albench.methods.step import Snapshot, make_step
 from albench.methods.trainer import Trainer, TrainerOptions
-from albench.networks import mlp
 
 
 class BackPropagationTrainer(Trainer):
@@ -34,14 +34,7 @@ class BackPropagationTrainer(Trainer):
     def __init__(self, options: TrainerOptions) -> None:
         self.device = options.device
         device = torch.device(options.device)
-        self._network = mlp(
-            in_features=options.in_features,
-            width=options.width,
-            hidden_layers=options.hidden_layers,
-            classes=options.classes,
-            bridge_width=options.bridge_width,
-            seed=options.seed,
-        ).to(device=device, dtype=options.dtype)
+        self._network = twin(options).to(device)
         on_cuda = device.type == "cuda"
         rate = options.learning_rate
         self._optimizer = torch.optim.Adam(

@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from albench.engines.batch import check_batch
 from albench.engines.precision import exact_arithmetic
-from albench.methods.pipelines import twin
+from albench.methods.network import twin
 from albench.methods.team import own_part
 from albench.methods.team_trainer import Member, TeamTrainer
 from albench.methods.trainer import Trainer, TrainerOptions

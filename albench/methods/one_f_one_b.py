@@ -1,7 +1,7 @@
 """1F1B: on torch.distributed.pipelining, one process a lane, or on the lanes of one GPU, which is albench's own.
 
-In processes it is what a user would run (`albench.methods.pipelines`). On one GPU, on streams or captured in one CUDA
-graph, it follows `albench.schedule.one_f_one_b` on the very lanes that AL's engines use (`albench.methods.stage_lanes`).
+In processes it is what a user would run (`albench.methods.pipelines`). On one GPU, on streams or in one CUDA graph, it
+follows `albench.schedule.one_f_one_b` on the very lanes that AL's engines use (`albench.methods.stage_lanes`).
 """
 
 from __future__ import annotations

@@ -27,10 +27,10 @@ from torch.nn import functional as F
 from albench.engines.batch import check_batch
 from albench.engines.precision import exact_arithmetic
 from albench.errors import UsageError
+from albench.methods.network import twin
 from albench.methods.stages import cut_stages
 from albench.methods.team_trainer import Member, TeamTrainer
 from albench.methods.trainer import TrainerOptions
-from albench.networks import mlp
 
 SCHEDULES: dict[str, tuple[str, str]] = {
     "gpipe": ("ScheduleGPipe", "one"),
@@ -44,18 +44,6 @@ SCHEDULES: dict[str, tuple[str, str]] = {
 def stages_of(rank: int, size: int, layout: str) -> list[int]:
     """Return the stages of a process: one; two that are `size` apart ("loop"); or two that mirror each other ("v")."""
     return {"one": [rank], "loop": [rank, rank + size], "v": [rank, 2 * size - 1 - rank]}[layout]
-
-
-def twin(options: TrainerOptions) -> nn.Sequential:
-    """Return the network that BP trains, freshly initialised."""
-    return mlp(
-        in_features=options.in_features,
-        width=options.width,
-        hidden_layers=options.hidden_layers,
-        classes=options.classes,
-        bridge_width=options.bridge_width,
-        seed=options.seed,
-    ).to(options.dtype)
 
 
 class PipelineMember(Member):

@@ -38,10 +38,11 @@ from albench.engines.lanes import LaneKind, cuda_lanes
 from albench.engines.precision import exact_arithmetic
 from albench.engines.slots import Layout, layout_of
 from albench.errors import UsageError
+from albench.methods.flops import back_propagation_flops
+from albench.methods.network import twin
 from albench.methods.stage_ticks import TickRunner
 from albench.methods.stages import cut_stages
 from albench.methods.trainer import Trainer, TrainerOptions
-from albench.networks import mlp
 from albench.schedule import StageTick
 
 Clock = Callable[[int, int], list[StageTick]]
@@ -164,18 +165,11 @@ class StageLanesTrainer(Trainer):
         """
         if torch.device(options.device).type not in self.device_types:
             raise UsageError(
-                f"engine {options.engine!r} runs its stages on the lanes of a CUDA device and device is "
+                f"engine {options.engine!r} runs on a CUDA device, its stages on lanes of it, and device is "
                 f"{options.device!r}: use device 'cuda'"
             )
         ticks = clock(options.lanes, options.microbatches)
-        self.network = mlp(
-            in_features=options.in_features,
-            width=options.width,
-            hidden_layers=options.hidden_layers,
-            classes=options.classes,
-            bridge_width=options.bridge_width,
-            seed=options.seed,
-        ).to(device=options.device, dtype=options.dtype)
+        self.network = twin(options).to(options.device)
         """The whole network; its stages share its parameters."""
         self._stages = Stages(cut_stages(self.network, options.lanes), options.learning_rate)
         self._like = next(self.network.parameters())
@@ -285,6 +279,10 @@ class StageLanesTrainer(Trainer):
     def losses(self) -> list[dict[str, float]]:
         """The cross-entropy of the last mini-batch. Waits for the device."""
         return [{"cross-entropy": self._loss.item()}] if self._minibatches_seen else []
+
+    def flops(self, batch: Batch) -> int:
+        """Return the operations of one step on `batch`."""
+        return back_propagation_flops(self.network, batch)
 
     def close(self) -> None:
         """Give back the recording and the lanes. The network stays usable."""

@@ -150,8 +150,6 @@ class CompiledStep(PreparedStep):
             # A compiler is not part of what albench asks for.
             self.notes.append(f"not compiled ({type(error).__name__}: {str(error).strip().splitlines()[0]})")
             return None
-        finally:
-            self._optimizer.zero_grad(set_to_none=True)
         return lambda x, y: self._update(compiled, x, y)
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from albench.engines.batch import Batch
+from albench.methods.flops import back_propagation_flops
 from albench.methods.team import MakeMember, Team, shared
 from albench.methods.trainer import Trainer, TrainerOptions
 
@@ -98,6 +99,10 @@ class TeamTrainer(Trainer):
     def losses(self) -> list[dict[str, float]]:
         """The losses of the last mini-batch."""
         return self._losses
+
+    def flops(self, batch: Batch) -> int:
+        """Return the operations of back-propagation through the network: cutting it or the batch changes none."""
+        return back_propagation_flops(self.network, batch)
 
     def close(self) -> None:
         """End the processes."""

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from albench.engines import make_engine
 from albench.errors import UsageError
 from albench.methods import al_ddp, ddp
-from albench.methods.pipelines import twin
+from albench.methods.network import folded, twin
 from albench.methods.trainer import TrainerOptions
 from albench.process import forkserver
 from tests.engines.made_up import CLASSES, FEATURES, batches
@@ -64,7 +64,7 @@ def test_al_with_data_parallelism_trains_what_one_pipeline_trains(lanes):
     try:
         trainer.warm_up(data[:2])
         trainer.train(trainer.prepare(data))
-        network = al_ddp.folded(given)
+        network = folded(given)
         with make_engine("serial", network, learning_rate=1e-2) as engine:
             engine.fit(data)
             losses = engine.losses
@@ -84,3 +84,16 @@ def test_a_mini_batch_that_cannot_be_shared_evenly_is_refused(make):
     with pytest.raises(UsageError, match="mini-batch 0 has 7 instances, which 2 processes cannot share evenly"):
         trainer.train([(x.double(), y) for x, y in batches(1, batch_size=7)])
     trainer.close()
+
+
+def test_operations_are_those_of_all_copies():
+    """Each copy runs the target side on its own distinct rows: that part is done twice."""
+    batch = doubles(1)[0]
+    copies = al_ddp.make_trainer(options(replicas=2))
+    one = al_ddp.make_trainer(options(replicas=1))
+    try:
+        assert one.flops(batch) < copies.flops(batch) < 2 * one.flops(batch)
+        assert copies.flops(batch) == 2 * one.flops((batch[0][:6], batch[1][:6]))
+    finally:
+        copies.close()
+        one.close()

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from albench.errors import UsageError
-from albench.methods import METHODS, make_trainer
+from albench.methods import FOLDED, METHODS, make_trainer
 from albench.methods.trainer import TrainerOptions, accuracy
 from tests.engines.made_up import CLASSES, FEATURES
 
@@ -36,13 +36,16 @@ def test_every_method_on_every_engine_learns(method, engine):
         x[torch.arange(16), y] += 1
         data.append((x, y))
     before = torch.get_num_threads()
-    trainer = make_trainer(method, options(engine=engine, hidden_layers=2, width=24, learning_rate=1e-2, lanes=2))
+    cut = {"microbatches": 4} if METHODS[method].microbatches else {}
+    copies = {"replicas": 2} if method == "al-ddp" else {}
+    given = options(engine=engine, hidden_layers=4, width=24, learning_rate=1e-2, lanes=2, **cut, **copies)
+    trainer = make_trainer(method, given)
     trainer.train(data)
     assert torch.get_num_threads() == before
     x, y = data[0]
     assert accuracy(trainer, x, y) == 1.0
     assert trainer.effective_parameters > 0
-    assert (trainer.affiliated_parameters > 0) == (method == "al")
+    assert (trainer.affiliated_parameters > 0) == (method in FOLDED)
     assert trainer.losses
     trainer.close()
 

@@ -5,7 +5,8 @@ import torch
 from torch.nn import functional as F
 
 from albench.errors import UsageError
-from albench.methods.pipelines import SCHEDULES, PipelineTrainer, stages_of, twin
+from albench.methods.network import twin
+from albench.methods.pipelines import SCHEDULES, PipelineTrainer, stages_of
 from albench.methods.trainer import TrainerOptions
 from albench.process import forkserver
 from tests.engines.made_up import CLASSES, FEATURES, batches

@@ -19,7 +19,7 @@ MILLISECONDS: dict[Key, float] = {
     ("al", "serial", 1, 1, 1): 180.0,
     ("al", "threads", 2, 1, 1): 100.0,
     ("ddp", "ranks", 2, 1, 1): 110.0,
-    ("al-ddp", "ranks", 1, 1, 2): 120.0,
+    ("al-ddp", "threads", 1, 1, 2): 120.0,
     ("gpipe", "ranks", 2, 1, 1): 190.0,
     ("gpipe", "ranks", 2, 4, 1): 140.0,
     ("gpipe", "ranks", 2, 8, 1): 145.0,
