@@ -208,18 +208,29 @@ def _serve(orders: connection.Connection, papers: Papers) -> None:
     # The job ends for all ranks with the reason, which the parent raises: nothing more to say here.
     with contextlib.suppress(ComponentError, RankError, UsageError):
         try:
-            network = torch.load(io.BytesIO(papers.network), weights_only=False, map_location=papers.device)
+            network = _unpacked(papers)
             rank = Rank(job, network.components, papers.options, local=True)
-        except (ComponentError, RankError, UsageError):
+        except (ComponentError, RankError):
             raise
         except BaseException as error:
-            job.fail(RankFailure.of(papers.rank, error))
+            job.fail(RankFailure.of(papers.rank, error))  # nothing new where all have been told: the first one counts
             return
         try:
             with exact_arithmetic(torch.device(papers.device)):
                 _obey(orders, rank)
         finally:
             rank.close()
+
+
+def _unpacked(papers: Papers) -> Any:
+    """Return the network that `_packed` packed. Raises `UsageError` if the imported script lacks a class of it."""
+    try:
+        return torch.load(io.BytesIO(papers.network), weights_only=False, map_location=papers.device)
+    except AttributeError as error:
+        raise UsageError(
+            f"the network cannot be read in another process ({' '.join(str(error).split())[:200]}): define its classes "
+            "at the top of the script or of a module, outside any `if` or function, or use engine 'threads'"
+        ) from error
 
 
 def _obey(orders: connection.Connection, rank: Rank) -> None:

@@ -62,6 +62,14 @@ def test_a_guard_that_does_not_keep_children_out_is_noticed(tmp_path):
     assert "UsageError: rank 1: the network's classes are defined in a script that makes an engine" in last_line(done)
 
 
+def test_classes_that_the_guard_hides_are_refused(tmp_path):
+    """Imported, the script does not define them."""
+    done = run(script(tmp_path, "if __name__ == '__main__':\n    " + (DEFINITIONS + TRAINING).replace("\n", "\n    ")))
+    assert "UsageError: rank 1: the network cannot be read in another process (Can't get attribute 'Own'" in last_line(
+        done
+    )
+
+
 def test_classes_of_standard_input_are_refused():
     done = run("-", text=GUARDED)
     assert "UsageError: the network's classes are defined on standard input" in last_line(done)
