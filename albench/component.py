@@ -78,6 +78,12 @@ class Component(Protocol):
     One component's code then runs for all, so the forward pass may not draw random numbers, keep anything in its
     attributes from one call to the next, or use buffers; components whose attributes differ are not stacked together.
     Engines that stack components check it, and the layers too.
+
+    Randomness: a component that draws random numbers, for dropout say, has a ``torch.Generator`` of its own, on the
+    device where it computes, as the attribute `generator`, and draws from nothing else. Engines save and load its state
+    with the run, and bring it to where the component is trained. ``nn.Dropout`` and whatever else draws from torch's
+    global generator get other numbers where components run at once, in an order that nothing fixes: such a run ends
+    elsewhere than a serial one, and cannot be repeated.
     """
 
     def __call__(self, features: Tensor, target: Target) -> Update:

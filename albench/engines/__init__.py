@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Literal
 
+import torch
+
 from albench.engines.engine import Engine, as_network
 from albench.engines.errors import ComponentError, RankError
 from albench.engines.options import EngineOptions, LearningRate
@@ -70,4 +72,5 @@ def make_engine(
     )
     module, kind = ENGINES[name]
     engine_class: type[Engine] = getattr(importlib.import_module(module), kind)
-    return engine_class(as_network(network), options)
+    with torch.inference_mode(False):  # what an engine allocates outlives the caller's mode
+        return engine_class(as_network(network), options)

@@ -4,6 +4,7 @@ The pace of a pipeline is that of its costliest lane, so blocks are cut where th
 (`albench.schedule.partition`). What a task takes cannot be read off a component: a first layer with few inputs, a
 bridge over a large feature map or a loss with many classes cost what they cost on this machine. So the tasks are timed
 once, on the first mini-batch, with throw-away copies of the components: training itself is left as it was, to the bit.
+A component that cannot be copied cannot be timed, and then all count the same.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,6 +28,28 @@ REPEATS = 3
 """Timed tasks, of which the fastest counts: noise only ever adds."""
 
 
+class Balance(NamedTuple):
+    """The components of each lane, and what was found on the way."""
+
+    blocks: list[range]
+    measured: Measured | None = None
+    """None where there was nothing to decide, or where it could not be measured."""
+    note: str | None = None
+    """What a user should know."""
+
+
+class Measured(NamedTuple):
+    """What one task of each component takes, on this machine, and what it draws from."""
+
+    seconds: list[float]
+    drawing: int | None
+    """The first component that draws from torch's global generator, if one does."""
+
+
+class _NotCopiedError(Exception):
+    """A component cannot be copied; the message says which and why."""
+
+
 def measured_blocks(
     components: Sequence[Component],
     features: Tensor,
@@ -34,16 +58,29 @@ def measured_blocks(
     *,
     minibatch: int,
     lanes: int,
-) -> list[range]:
-    """Return the components of each lane, balanced by `task_seconds` on one mini-batch."""
+) -> Balance:
+    """Return the components of each lane, balanced by `measure` on one mini-batch."""
+    equal = partition([1.0] * len(components), lanes)
     if lanes == 1 or lanes >= len(components):
-        return partition([1.0] * len(components), lanes)
-    return partition(task_seconds(components, features, target, options, minibatch=minibatch), lanes)
+        return Balance(equal)
+    try:
+        measured = measure(components, features, target, options, minibatch=minibatch)
+    except _NotCopiedError as error:
+        return Balance(equal, note=f"lanes have equally many components and not equal work, because {error}")
+    return Balance(partition(measured.seconds, lanes), measured)
 
 
-def task_seconds(
+def _copied(component: Component, index: int) -> Component:
+    try:
+        return copy.deepcopy(component)
+    except Exception as error:
+        why = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        raise _NotCopiedError(f"component {index} cannot be copied to measure it ({why})") from error
+
+
+def measure(
     components: Sequence[Component], features: Tensor, target: Target, options: EngineOptions, *, minibatch: int
-) -> list[float]:
+) -> Measured:
     """Return the seconds of one task of each component, on copies that are thrown away.
 
     `features` ``[B, …]`` and `target` are what component 0 takes of mini-batch number `minibatch`. On the CPU the clock
@@ -53,19 +90,22 @@ def task_seconds(
     """
     clock = _device_clock(features.device) if features.device.type == "cuda" else time.thread_time
     plain = EngineOptions(learning_rate=options.rate_at(minibatch), weight_decay=options.weight_decay)
-    seconds = []
+    seconds: list[float] = []
+    drawing = None
     devices = [features.device] if features.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         for i, component in enumerate(components):
-            tasks = ComponentTasks(i, copy.deepcopy(component), plain)
+            tasks = ComponentTasks(i, _copied(component, i), plain)
             times = []
             for _ in range(WARM_UPS + REPEATS):
                 start = clock()
                 onward = tasks.run(minibatch, features, target)
                 times.append(clock() - start)
             seconds.append(min(times[WARM_UPS:]))
+            if tasks.draws and drawing is None:
+                drawing = i
             features, target = onward
-    return seconds
+    return Measured(seconds, drawing)
 
 
 def _device_clock(device: torch.device) -> Callable[[], float]:

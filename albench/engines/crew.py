@@ -13,13 +13,16 @@ from __future__ import annotations
 import contextlib
 import io
 import multiprocessing
+import os
 import pickle
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -39,6 +42,15 @@ from albench.process import child_environment, describe_exit, end_process, forks
 HOST = "127.0.0.1"
 STORE_SECONDS = 300.0
 """How long a child tries to reach its parent's store."""
+CHILD = "albench-rank-"
+IN_SCRIPT = b"__main__"
+"""Where a pickled network says this, a class of it is defined in the script that was started."""
+UNGUARDED = 4
+"""Exit status of a child that read the script for those classes, and came upon the making of an engine."""
+MAKES_ENGINE_AGAIN = (
+    "the network's classes are defined in a script that makes an engine wherever it is imported: put all but "
+    "definitions under `if __name__ == '__main__':`, define the classes in a module, or use engine 'threads'"
+)
 PRELOAD = ("albench.engines.ranks", "torch._dynamo")  # the first optimizer imports the latter, for three seconds
 
 
@@ -71,7 +83,11 @@ class Crew:
             raise UsageError(
                 "a daemonic process may have no children: make the engine elsewhere, or use engine 'threads'"
             )
+        if size > 1 and _is_reading_the_script():
+            os._exit(UNGUARDED)  # without the pages of advice that multiprocessing has for this
         data = _packed(network) if size > 1 else b""
+        if IN_SCRIPT in data:
+            _check_script()
         self._store = TCPStore(
             HOST, 0, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=STORE_SECONDS)
         )
@@ -97,9 +113,9 @@ class Crew:
             matmul_precision=torch.get_float32_matmul_precision(),
             options=options.replaced(learning_rate=1.0) if callable(options.learning_rate) else options,
         )
-        process = server.Process(target=_serve, args=(reader, papers), name=f"albench-rank-{rank}", daemon=True)
+        process = server.Process(target=_serve, args=(reader, papers), name=f"{CHILD}{rank}", daemon=True)
         # A network of classes from the caller's own script can only be read where that script is imported.
-        with contextlib.nullcontext() if b"__main__" in data else nameless_main(), child_environment():
+        with contextlib.nullcontext() if IN_SCRIPT in data else nameless_main(), child_environment():
             process.start()
         reader.close()
         self._children.append((process, writer))
@@ -122,6 +138,8 @@ class Crew:
                 code = process.exitcode
             except ValueError:  # closed by another thread in this moment: nobody asks any more
                 return None
+            if code == UNGUARDED:
+                return RankFailure(rank=rank, reason=MAKES_ENGINE_AGAIN, usage=True)
             if code is not None:
                 return RankFailure(rank=rank, reason=describe_exit(code))
         return None
@@ -148,6 +166,26 @@ def _packed(network: ComponentNetwork) -> bytes:
     return buffer.getvalue()
 
 
+def _is_reading_the_script() -> bool:
+    """Whether this is a child that was started, and now imports the caller's script, and nothing of it has begun."""
+    process = multiprocessing.current_process()
+    return process.name.startswith(CHILD) and bool(getattr(process, "_inheriting", False))
+
+
+def _check_script() -> None:
+    """Raise `UsageError` if children cannot import the script that was started, or would run it again."""
+    script = sys.modules["__main__"]
+    path = Path(getattr(script, "__file__", None) or "")
+    if path.is_file():
+        if b"__main__" not in path.read_bytes() and not sys.flags.interactive:
+            raise UsageError(MAKES_ENGINE_AGAIN)
+    elif getattr(script, "__spec__", None) is None:
+        raise UsageError(
+            "the network's classes are defined on standard input, after -c or in a notebook, where other processes "
+            "cannot import them: define them in a module, or use engine 'threads'"
+        )
+
+
 def _device_of(network: Any, rank: int) -> str:
     """Return the device of a rank: the CPU, or one GPU after the other."""
     device = next(iter(network.components[0].parameters())).device
@@ -168,20 +206,31 @@ def _serve(orders: connection.Connection, papers: Papers) -> None:
     store = TCPStore(HOST, papers.port, is_master=False, timeout=timedelta(seconds=STORE_SECONDS))
     job = Job(store, rank=papers.rank, size=papers.size, timeout_seconds=papers.options.rank_timeout_seconds)
     # The job ends for all ranks with the reason, which the parent raises: nothing more to say here.
-    with contextlib.suppress(ComponentError, RankError):
+    with contextlib.suppress(ComponentError, RankError, UsageError):
         try:
-            network = torch.load(io.BytesIO(papers.network), weights_only=False, map_location=papers.device)
+            network = _unpacked(papers)
             rank = Rank(job, network.components, papers.options, local=True)
         except (ComponentError, RankError):
             raise
         except BaseException as error:
-            job.fail(RankFailure.of(papers.rank, error))
+            job.fail(RankFailure.of(papers.rank, error))  # nothing new where all have been told: the first one counts
             return
         try:
             with exact_arithmetic(torch.device(papers.device)):
                 _obey(orders, rank)
         finally:
             rank.close()
+
+
+def _unpacked(papers: Papers) -> Any:
+    """Return the network that `_packed` packed. Raises `UsageError` if the imported script lacks a class of it."""
+    try:
+        return torch.load(io.BytesIO(papers.network), weights_only=False, map_location=papers.device)
+    except AttributeError as error:
+        raise UsageError(
+            f"the network cannot be read in another process ({' '.join(str(error).split())[:200]}): define its classes "
+            "at the top of the script or of a module, outside any `if` or function, or use engine 'threads'"
+        ) from error
 
 
 def _obey(orders: connection.Connection, rank: Rank) -> None:

@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore
 
 from albench.engines.job import Job
+from albench.engines.layout import in_storage_order
 from albench.engines.message import Message, describe, head, read_head, rebuild
 from albench.engines.wire import PATIENCE, WireReader, WireWriter
 
@@ -69,7 +70,7 @@ class DirectWriter:
         self._wire.put_bytes(head(message, layout))
         if len(self._on_their_way) == IN_FLIGHT:
             self._settle()
-        tensors = [tensor.contiguous() for tensor in tensors]
+        tensors = [in_storage_order(tensor) for tensor in tensors]
         self._on_their_way.append((tensors, [self._group.send([t], self._peer, TAG) for t in tensors]))
 
     def finish(self, minibatches_seen: int) -> None:
@@ -115,11 +116,9 @@ class DirectReader:
         for body in self._wire.bodies():
             minibatch, rate, layout = read_head(body)
             with torch.cuda.stream(self._stream) if self._stream is not None else contextlib.nullcontext():
-                tensors = [
-                    torch.empty(shape, dtype=dtype, device=self._device)
-                    for shape, dtype in zip(layout.shapes, layout.dtypes, strict=True)
-                ]
-                for work in [self._group.recv([tensor], self._peer, TAG) for tensor in tensors]:
+                tensors = layout.empty(self._device)
+                memories = map(in_storage_order, tensors)
+                for work in [self._group.recv([memory], self._peer, TAG) for memory in memories]:
                     work.wait()
             if self._stream is not None:
                 own = torch.cuda.current_stream(self._device)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, NamedTuple, Self, cast
 
@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 
 from albench.component import ComponentNetwork, Target
-from albench.engines.balance import measured_blocks
+from albench.engines.balance import Measured, measured_blocks
 from albench.engines.batch import Batch, as_allocated, check_batch
 from albench.engines.options import EngineOptions
-from albench.engines.precision import exact_arithmetic
+from albench.engines.precision import exact_arithmetic, usual_modes
 from albench.engines.sharing import refuse_shared_tensors
 from albench.engines.state import FORMAT, VERSION, EngineState, Moments, check_state, component_state, load_component
 from albench.engines.task import ComponentTasks, Span
+from albench.engines.turn import Turn
 from albench.errors import UsageError
 
 
@@ -36,7 +37,14 @@ class Input(NamedTuple):
 
 
 class Engine(ABC):
-    """Trains the components of a network; use `albench.engines.make_engine` to get one."""
+    """Trains the components of a network; use `albench.engines.make_engine` to get one.
+
+    Randomness: all engines end alike, and a run can be repeated and resumed, where each component that draws numbers
+    has a ``torch.Generator`` of its own, as its attribute `generator`; the engine brings it to where the component is
+    trained and keeps it in the state. ``nn.Dropout`` and all else that draws from torch's global generator trains too,
+    but that generator belongs to a process and not to a component: on several lanes it is asked in no fixed order, on
+    each rank it is another one, and no state has it. Such a run ends elsewhere than on "serial", which `notes` says.
+    """
 
     name: ClassVar[str]
     """As `make_engine` and the command line know it."""
@@ -57,6 +65,15 @@ class Engine(ABC):
             raise UsageError(
                 f"lane_kind is 'sm-share' and engine {self.name!r} has no such lanes: use engine 'streams' or 'graph'"
             )
+        for i, component in enumerate(self.components):
+            if not any(list(group.parameters) for group in component.parameter_groups()):
+                raise UsageError(
+                    f"component {i} has no parameters to train: make it a part of the component before or after it"
+                )
+            if any(parameter.is_inference() for parameter in component.parameters()):
+                raise UsageError(
+                    f"component {i} was made under torch.inference_mode(), and cannot be trained: make it outside"
+                )
         self.lanes = self._choose_lanes()
         """Lanes that really run; at most one a component."""
         if self.lanes > 1 or self.out_of_order:
@@ -64,13 +81,14 @@ class Engine(ABC):
         self.notes: list[str] = []
         """What a user should know, such as lanes that were capped."""
         if options.lanes is not None and self.lanes < options.lanes:
-            self.notes.append(
-                f"{options.lanes} lanes asked for, {self.lanes} used: {self.name} has "
-                f"{len(self.components)} components to spread"
-            )
+            spread = f"has {len(self.components)} components to spread"
+            why = spread if self.lanes == len(self.components) else "runs on one lane"
+            self.notes.append(f"{options.lanes} lanes asked for, {self.lanes} used: {self.name} {why}")
         self.minibatches_seen = 0
         """Mini-batches trained so far; the index k of the next one."""
         self._interrupted = False
+        """Whether components stand at different mini-batches."""
+        self._turn = Turn()
 
     @property
     def device(self) -> torch.device:
@@ -112,21 +130,31 @@ class Engine(ABC):
         """Train on mini-batches, read lazily, and return when the pipeline has drained.
 
         `batches`: pairs of x ``[B, …]`` floating point and y ``[B]`` int64. A pipeline is still at work on a mini-batch
-        when it reads the next ones, so leave their tensors alone: no buffer that is filled anew.
+        when it reads the next ones, so leave their tensors alone: no buffer that is filled anew. A source that blocks
+        is waited for, whatever has happened meanwhile: a lane that failed or a process that died is reported as soon as
+        the source has returned. ``no_grad``, ``inference_mode`` and ``autocast`` around this call do not reach into it,
+        and a source that yields within one of them is refused.
 
         Raises `UsageError` for a mini-batch that cannot be trained on and `ComponentError` for a component that fails.
         An error while *reading* leaves every component trained on the same mini-batches; after an error in a component
         they are not, and ``fit`` refuses to go on until a state is loaded.
         """
-        if self._interrupted:
-            raise UsageError(
-                "an earlier fit broke off in the middle of the pipeline: load_state_dict() a state from before it"
-            )
+        with self._turn.take("fit"), usual_modes(self.device):
+            if self._interrupted:
+                raise UsageError(
+                    "an earlier fit broke off in the middle of the pipeline: load_state_dict() a state from before it"
+                )
+            self._fit(Reader(self, batches))
+
+    def _fit(self, reader: Reader) -> None:
+        seen = self.minibatches_seen
         self._interrupted = True
-        reader = Reader(self, batches)
-        # Gradients on: lanes are threads, which do not see a no_grad() around this call, so one lane must not either.
-        with torch.enable_grad(), intra_op_threads(self.intra_op_threads), exact_arithmetic(self.device):
-            self._run(reader)
+        try:
+            with intra_op_threads(self.intra_op_threads), exact_arithmetic(self.device):
+                self._run(reader)
+        except UsageError:
+            self._interrupted = self.minibatches_seen > seen  # what was refused before the first one did no harm
+            raise
         self._interrupted = False
         if reader.error is not None:
             raise reader.error
@@ -137,6 +165,10 @@ class Engine(ABC):
         Raises `UsageError` after a fit that broke off: its components stand at different mini-batches, and a run
         resumed from there would be no run at all.
         """
+        with self._turn.take("state_dict"), usual_modes(self.device):
+            return self._state()
+
+    def _state(self) -> EngineState:
         if self._interrupted:
             raise UsageError(
                 "an earlier fit broke off in the middle of the pipeline, so there is no state to go on from: "
@@ -151,6 +183,10 @@ class Engine(ABC):
 
     def load_state_dict(self, state: Any) -> None:
         """Take a state that an engine of any kind returned for a network of the same shape."""
+        with self._turn.take("load_state_dict"), usual_modes(self.device):
+            self._load(state)
+
+    def _load(self, state: Any) -> None:
         checked = check_state(state, list(self.components))
         for i, saved in enumerate(checked["components"]):
             load_component(self.components[i], saved)
@@ -158,8 +194,13 @@ class Engine(ABC):
         self.minibatches_seen = checked["minibatches"]
         self._interrupted = False
 
-    def close(self) -> None:  # noqa: B027 - most engines hold nothing
+    def close(self) -> None:
         """Give back what the engine holds. The network stays usable."""
+        with self._turn.take("close"):
+            self._close()
+
+    def _close(self) -> None:  # noqa: B027 - most engines hold nothing
+        """Give back what the engine holds."""
 
     def __enter__(self) -> Self:
         return self
@@ -180,6 +221,8 @@ class Reader(Iterator[Input]):
         self._source = batches
         self.error: BaseException | None = None
         """What ended the input early."""
+        self.draws: bool | None = None
+        """Whether torch's global generator moved while the first mini-batch was read; None before that."""
 
     def __next__(self) -> Input:
         """Return the next mini-batch as component 0 takes it."""
@@ -190,7 +233,13 @@ class Reader(Iterator[Input]):
         try:
             if self._batches is None:
                 self._batches = iter(self._source)
-            batch = next(self._batches)
+            if self.draws is None:
+                before = torch.get_rng_state()
+                batch = next(self._batches)
+                self.draws = not torch.equal(before, torch.get_rng_state())
+            else:
+                batch = next(self._batches)
+            self._check_modes()
         except StopIteration:
             raise
         except BaseException as error:
@@ -199,6 +248,8 @@ class Reader(Iterator[Input]):
         try:
             classes = getattr(engine.network, "classes", None)
             x, y = check_batch(batch, minibatch=minibatch, classes=classes, like=self._like)
+            # What was made under inference_mode() cannot be kept for a backward pass; a copy can.
+            x, y = (t.clone() if t.is_inference() else t for t in (x, y))
             if x.is_cuda:
                 x, y = as_allocated(x), as_allocated(y)
             engine.options.rate_at(minibatch)  # a rate that cannot be is refused here, where the pipeline can drain
@@ -209,6 +260,20 @@ class Reader(Iterator[Input]):
         engine.minibatches_seen += 1
         return Input(minibatch, x, target)
 
+    def _check_modes(self) -> None:
+        """Refuse a generator that yields within a mode: it leaves the mode on, for those tasks that run in its thread.
+
+        Raises `UsageError`.
+        """
+        on = not torch.is_grad_enabled() or torch.is_autocast_enabled(self._like.device.type)
+        if on or torch.is_inference_mode_enabled():
+            if isinstance(self._batches, Generator):
+                self._batches.close()  # which leaves the mode, here and not wherever it is collected
+            raise UsageError(
+                "the source of mini-batches yields within no_grad(), inference_mode() or autocast(), which some lanes "
+                "would see and others not: let it leave them before each yield"
+            )
+
 
 class TaskEngine(Engine):
     """An engine that runs components one by one, each through its `ComponentTasks`."""
@@ -218,17 +283,31 @@ class TaskEngine(Engine):
         self._tasks = [ComponentTasks(i, component, options) for i, component in enumerate(self.components)]
         self.blocks: list[range] = []
         """The contiguous components of each lane; balanced by measured task time on the first mini-batch."""
+        self._measured: Measured | None = None
+        self._drawing_noted = False
 
     def _balance(self, first: Input) -> None:
         """Decide the blocks, once: lanes that change hands in a run would move weights for a gain in the noise."""
         if not self.blocks:
-            self.blocks = measured_blocks(
+            balance = measured_blocks(
                 self.components,
                 first.features,
                 first.target,
                 self.options,
                 minibatch=first.minibatch,
                 lanes=self.lanes,
+            )
+            self.blocks, self._measured = balance.blocks, balance.measured
+            if balance.note:
+                self.notes.append(balance.note)
+
+    def _note_drawing(self, component: int | None) -> None:
+        """Say that a component draws from torch's global generator, if one does; for lanes that run at once."""
+        if component is not None and not self._drawing_noted and self.lanes > 1:
+            self._drawing_noted = True
+            self.notes.append(
+                f"component {component} draws from torch's global generator, so a run ends elsewhere than on engine "
+                "'serial': let it draw from a torch.Generator of its own, as its attribute `generator`"
             )
 
     def _moments(self, component: int) -> Moments:

@@ -7,11 +7,13 @@ every rank, in the same order, after they have met: whoever is missing is notice
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import os
+import pickle
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any, cast
 
@@ -20,10 +22,12 @@ from torch import Tensor, nn
 from torch.distributed import BroadcastOptions
 from torch.distributed.distributed_c10d import PrefixStore, ProcessGroupGloo
 
+from albench.engines.copies import extra_states, set_extra_states
 from albench.engines.errors import PeerGoneError
 from albench.engines.job import Job
 from albench.engines.message import as_bytes
 from albench.engines.wire import GlooGroup
+from albench.errors import UsageError
 
 PIECE_BYTES = 64 * 2**20
 """Long transfers go in pieces, so that the time limit is one for silence and not for size."""
@@ -78,10 +82,20 @@ class Exchange:
             self._job.forget(f"met/{self._met - 1}", f"met/{self._met - 1}/arrived")
 
     def share_tensors(self, tensors: Sequence[Tensor], root: int) -> None:
-        """Give every rank the values that the tensors have on rank `root`."""
+        """Give every rank the values that the tensors have on rank `root`.
+
+        Raises `UsageError` where they have another size than there: gloo would end the process.
+        """
         if not tensors:
             return
         flat = torch.cat([as_bytes(tensor) for tensor in tensors])
+        size = torch.tensor([len(flat)])
+        self._broadcast(as_bytes(size), root)
+        if size.item() != len(flat):
+            raise UsageError(
+                f"the components have tensors of {size.item()} bytes on rank {root} and of {len(flat)} on rank "
+                f"{self._job.rank}: keep the size of buffers, or use engine 'threads'"
+            )
         self._broadcast(flat, root)
         if self._job.rank == root:
             return
@@ -94,10 +108,14 @@ class Exchange:
                 position += count
 
     def share(self, value: Any, root: int) -> Any:
-        """Return what rank `root` gives: tensors, numbers, strings and containers of them."""
+        """Return what rank `root` gives: tensors, numbers, strings and containers of them.
+
+        Raises `UsageError` for anything else, which can only be what a module's ``get_extra_state`` returned.
+        """
         buffer = io.BytesIO()
         if self._job.rank == root:
-            torch.save(value, buffer)
+            with _only_plain_data():
+                torch.save(value, buffer)
         data = torch.frombuffer(bytearray(buffer.getvalue() or b"\0"), dtype=torch.uint8)
         size = torch.tensor([len(data)])
         self._broadcast(as_bytes(size), root)
@@ -106,7 +124,8 @@ class Exchange:
         self._broadcast(data, root)
         if self._job.rank == root:
             return value
-        return torch.load(io.BytesIO(data.numpy().tobytes()), weights_only=True, map_location="cpu")
+        with _only_plain_data():
+            return torch.load(io.BytesIO(data.numpy().tobytes()), weights_only=True, map_location="cpu")
 
     def _broadcast(self, data: Tensor, root: int) -> None:
         options = BroadcastOptions()
@@ -118,6 +137,20 @@ class Exchange:
                 raise PeerGoneError(str(error)) from error
 
 
+@contextlib.contextmanager
+def _only_plain_data() -> Iterator[None]:
+    """Say in one line that something cannot go to another process."""
+    try:
+        yield
+    except (pickle.PickleError, AttributeError, TypeError) as error:
+        said = " ".join(str(error).split())
+        why = said.rpartition("WeightsUnpickler error: ")[2].partition(". ")[0][:120]  # among pages of advice
+        raise UsageError(
+            f"get_extra_state() of a module returned what other ranks cannot take ({why}): "
+            "let it return tensors, numbers, strings and containers of them, or use engine 'threads'"
+        ) from error
+
+
 def component_tensors(components: Sequence[Any]) -> tuple[list[Tensor], list[torch.Generator]]:
     """Return the weights and buffers of components, those that are not saved too, and their generators."""
     modules = [cast("nn.Module", c) for c in components]
@@ -127,8 +160,10 @@ def component_tensors(components: Sequence[Any]) -> tuple[list[Tensor], list[tor
 
 
 def share_components(exchange: Exchange, components: Sequence[Any], root: int) -> None:
-    """Give every rank the weights, buffers and generators that the components have on rank `root`."""
+    """Give every rank the weights, buffers, generators and extra state that the components have on rank `root`."""
     tensors, generators = component_tensors(components)
+    if extra := extra_states(components):
+        set_extra_states(components, exchange.share(extra, root))
     states = [generator.get_state() for generator in generators]
     exchange.share_tensors([*tensors, *states], root)
     for generator, state in zip(generators, states, strict=True):

@@ -26,7 +26,7 @@ Stacking sums a few numbers in another order than one component alone would, so 
 rounding, not bitwise. After 200 mini-batches every tensor is within ‖Δ‖/‖w‖ of 1e-10 in float64, and of 1e-5 in float32
 unless a gradient happens to vanish: Adam divides a gradient by its own size, so where one entry of it is near ε = 1e-8,
 which is what rounding leaves of it, the step takes over that entry's rounding whole. It shows in biases, which begin at
-zero and so are small. Of 100 random networks (2 to 12 hidden layers, widths 9 to 33, batch sizes 2 to 16), each at rates
+zero and so are small. Of 100 random networks (2 to 12 hidden layers, widths 9 to 33, batches of 2 to 16), each at rates
 1e-3, 3e-3 and 1e-2, 99 stayed within 1e-5; the other had one such entry in its first mini-batch, and ended 1e-5 to 3e-5
 apart, and 2e-15 in float64.
 

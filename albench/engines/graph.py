@@ -255,10 +255,9 @@ class GraphEngine(LaneEngine):
         """Per component: its local losses on the last mini-batch, by name; empty before the first."""
         return self._losses.read() if self._losses is not None else super().losses
 
-    def close(self) -> None:
-        """Give back the recording and the lanes. The network stays usable."""
+    def _close(self) -> None:
         self._release()
-        super().close()
+        super()._close()
 
 
 def _without_data(tensor: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from albench.engines.caller import LOOK_SECONDS, Caller
 from albench.engines.errors import ComponentError, RankError
+from albench.errors import UsageError
 from albench.machine import launched_processes
 
 FIRST_NAP_SECONDS, LONGEST_NAP_SECONDS = 1e-4, 5e-3
@@ -52,6 +53,8 @@ class RankFailure:
     components: tuple[int, int] | None = None
     """First and one past the last component, if a component failed."""
     minibatch: int = 0
+    usage: bool = False
+    """Whether it is the user's to mend: the reason names the remedy."""
 
     @classmethod
     def of(cls, rank: int, error: BaseException) -> RankFailure:
@@ -60,10 +63,14 @@ class RankFailure:
             cause = error.__cause__ or error
             span = (error.components.start, error.components.stop)
             return cls(rank=rank, reason=_one_line(cause), components=span, minibatch=error.minibatch)
+        if isinstance(error, UsageError):
+            return cls(rank=rank, reason=str(error), usage=True)
         return cls(rank=rank, reason=f"failed: {_one_line(error)}")
 
-    def error(self) -> ComponentError | RankError:
+    def error(self) -> ComponentError | RankError | UsageError:
         """Return the exception that the other ranks raise."""
+        if self.usage:
+            return UsageError(f"rank {self.rank}: {self.reason}")
         if self.components is None:
             return RankError(self.rank, self.reason)
         cause = RankError(self.rank, self.reason)
@@ -135,7 +142,7 @@ class Job:
 
     def forget(self, *keys: str) -> None:
         """Remove keys that no rank will read again, so that a long run does not fill the store."""
-        with contextlib.suppress(ComponentError, RankError):  # a job that has failed needs no tidying
+        with contextlib.suppress(ComponentError, RankError, UsageError):  # a job that has failed needs no tidying
             for key in keys:
                 self._ask(functools.partial(self.store.delete_key, key))
 
@@ -150,7 +157,7 @@ class Job:
         return self._failed(failure)
 
     def check(self) -> None:
-        """Raise `ComponentError` or `RankError` if the job has failed."""
+        """Raise `ComponentError`, `RankError` or `UsageError` if the job has failed."""
         if self._failure is not None:
             raise self._failure.error()
 
@@ -164,7 +171,8 @@ class Job:
     def close(self) -> None:
         """Leave the job."""
         self._closed.set()
-        if self._thread is not None:
+        # Dropped by a collector that runs in the watching thread, the job is closed from there.
+        if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
         with contextlib.suppress(RuntimeError, OSError):
             self._caller.call(lambda: self.store.set(f"beat/{self.rank}", LEFT), patience_seconds=PATIENCE_SECONDS)
@@ -174,7 +182,7 @@ class Job:
         """Call the store; say in one line that it is gone, if it is."""
         try:
             return self._caller.call(call, patience_seconds=self.timeout_seconds, check=self.check)
-        except (ComponentError, RankError):
+        except (ComponentError, RankError, UsageError):
             raise
         except (RuntimeError, OSError) as error:
             raise self.reason(_store_gone(error)).error() from error

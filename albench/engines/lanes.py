@@ -168,6 +168,5 @@ class LaneEngine(TaskEngine):
                 "make the engine again"
             )
 
-    def close(self) -> None:
-        """Give the lanes back. The network stays usable."""
+    def _close(self) -> None:
         self._lanes.close()

@@ -1,10 +1,12 @@
 """Message: what one lane hands to the next, as bytes that another process can read.
 
-    │ mini-batch k │ base rate │ bytes of layout │ layout: shapes and types, as JSON │ features │ target's tensors │
+    │ mini-batch k │ base rate │ bytes of layout │ layout, as JSON │ features │ target's tensors │
 
-The layout is the same from one mini-batch to the next until a shape changes, so it is made and read once and looked up
-afterwards. The rate travels with the mini-batch: a rate that is a function of k is called by one process only, and
-need not be known to the others. Nothing is unpickled: a reader makes tensors, tuples and named tuples, nothing else.
+The layout, which is shapes, strides and types, is the same from one mini-batch to the next until a shape changes, so it
+is made and read once and looked up afterwards. A tensor's bytes are its memory as it lies there: the other side gets
+the same strides, and so the same kernels (`albench.engines.layout`). The rate travels with the mini-batch: a rate that
+is a function of k is called by one process only, and need not be known to the others. Nothing is unpickled: a reader
+makes tensors, tuples and named tuples, nothing else.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import torch
 from torch import Tensor
 
 from albench.component import Target, map_target
+from albench.engines.layout import as_dense, in_storage_order
 
 PREFIX = struct.Struct("<qdq")
 """k, base rate, bytes of the layout."""
@@ -38,27 +41,38 @@ class Message(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Shapes and types of the tensors of a message, features first, and the form of its target."""
+    """Shapes, strides and types of the tensors of a message, features first, and the form of its target."""
 
     shapes: tuple[tuple[int, ...], ...]
+    strides: tuple[tuple[int, ...], ...]
     dtypes: tuple[torch.dtype, ...]
     form: Any
     """None, "tensor", or a list: the tuple's type, then the form of each entry."""
 
+    def empty(self, device: torch.device) -> list[Tensor]:
+        """Return tensors for a message to be read into."""
+        return [
+            torch.empty_strided(shape, strides, dtype=dtype, device=device)
+            for shape, strides, dtype in zip(self.shapes, self.strides, self.dtypes, strict=True)
+        ]
+
 
 def describe(message: Message) -> tuple[Layout, list[Tensor]]:
-    """Return the layout of a message and its tensors."""
-    tensors = [message.features]
+    """Return the layout of a message and its tensors, which are dense."""
+    tensors = [as_dense(message.features)]
 
     def note(tensor: Tensor) -> Tensor:
-        tensors.append(tensor)
+        tensors.append(as_dense(tensor))
         return tensor
 
     map_target(note, message.target)
-    return (
-        Layout(tuple(tuple(t.shape) for t in tensors), tuple(t.dtype for t in tensors), _form(message.target)),
-        tensors,
+    layout = Layout(
+        tuple(tuple(t.shape) for t in tensors),
+        tuple(t.stride() for t in tensors),
+        tuple(t.dtype for t in tensors),
+        _form(message.target),
     )
+    return layout, tensors
 
 
 def _form(target: Target) -> Any:
@@ -73,7 +87,7 @@ def _form(target: Target) -> Any:
 def parts(message: Message) -> list[Tensor]:
     """Return a message as bytes: uint8 tensors ``[bytes]`` to be written one after the other."""
     layout, tensors = describe(message)
-    return [head(message, layout), *map(as_bytes, tensors)]
+    return [head(message, layout), *(as_bytes(in_storage_order(tensor)) for tensor in tensors)]
 
 
 def head(message: Message, layout: Layout) -> Tensor:
@@ -115,9 +129,9 @@ def read(fill: Callable[[Tensor], object], device: torch.device) -> Message | in
     if minibatch == END:
         return int(rate)
     layout = decode_layout(filled(layout_bytes))
-    tensors = [torch.empty(shape, dtype=dtype) for shape, dtype in zip(layout.shapes, layout.dtypes, strict=True)]
+    tensors = layout.empty(torch.device("cpu"))
     for tensor in tensors:
-        fill(as_bytes(tensor))
+        fill(as_bytes(in_storage_order(tensor)))
     features, target = rebuild(layout, [tensor.to(device) for tensor in tensors])
     return Message(minibatch, rate, features, target)
 
@@ -126,16 +140,14 @@ def read(fill: Callable[[Tensor], object], device: torch.device) -> Message | in
 def encode_layout(layout: Layout) -> bytes:
     """Return a layout as JSON."""
     dtypes = [str(dtype).removeprefix("torch.") for dtype in layout.dtypes]
-    return json.dumps([layout.shapes, dtypes, layout.form]).encode()
+    return json.dumps([layout.shapes, layout.strides, dtypes, layout.form]).encode()
 
 
 @functools.lru_cache(maxsize=64)
 def decode_layout(encoded: bytes) -> Layout:
     """Return the layout that `encode_layout` wrote."""
-    shapes, dtypes, form = json.loads(encoded)
-    return Layout(
-        tuple(tuple(shape) for shape in shapes), tuple(getattr(torch, dtype) for dtype in dtypes), _frozen(form)
-    )
+    shapes, strides, dtypes, form = json.loads(encoded)
+    return Layout(_frozen(shapes), _frozen(strides), tuple(getattr(torch, dtype) for dtype in dtypes), _frozen(form))
 
 
 def _frozen(form: Any) -> Any:

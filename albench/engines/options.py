@@ -42,13 +42,15 @@ class EngineOptions:
     """A process of a job that shows no life for so long is taken for dead, and the job ends."""
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense, in one line."""
+        """Refuse what makes no sense, in one line; make plain numbers of numpy's and others."""
         if not callable(self.learning_rate):
             _check_rate(self.learning_rate)
         if not (isinstance(self.weight_decay, Real) and math.isfinite(self.weight_decay) and self.weight_decay >= 0):
             raise UsageError(f"weight_decay is {self.weight_decay!r}: give a finite number of at least 0")
         if self.distinct_targets not in (True, False, "auto"):
             raise UsageError(f'distinct_targets is {self.distinct_targets!r}: give True, False or "auto"')
+        if self.trace not in (True, False):
+            raise UsageError(f"trace is {self.trace!r}: give True or False")
         if self.compile not in (True, False, "auto"):
             raise UsageError(f'compile is {self.compile!r}: give True, False or "auto"')
         if self.lanes is not None and not (isinstance(self.lanes, Integral) and self.lanes >= 1):
@@ -61,6 +63,15 @@ class EngineOptions:
         seconds = self.rank_timeout_seconds
         if not (isinstance(seconds, Real) and math.isfinite(seconds) and seconds >= 1):
             raise UsageError(f"rank_timeout_seconds is {seconds!r}: give a finite number of at least 1")
+        # Engines compute with these and send them: a float32 or a fraction would be another number in some of them.
+        plain: dict[str, Any] = {"weight_decay": float(self.weight_decay), "rank_timeout_seconds": float(seconds)}
+        plain["trace"] = bool(self.trace)
+        if not callable(self.learning_rate):
+            plain["learning_rate"] = float(self.learning_rate)
+        if self.lanes is not None:
+            plain["lanes"] = int(self.lanes)
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
 
     def replaced(self, **changes: Any) -> EngineOptions:
         """Return a copy with some options changed."""
@@ -70,9 +81,13 @@ class EngineOptions:
         """Return the base rate for mini-batch k."""
         if not callable(self.learning_rate):
             return self.learning_rate
-        rate = float(self.learning_rate(minibatch))
-        _check_rate(rate)
-        return rate
+        rate = self.learning_rate(minibatch)
+        try:
+            number = float(rate)
+        except (TypeError, ValueError):
+            raise UsageError(f"learning_rate of mini-batch {minibatch} is {rate!r}: return a finite number") from None
+        _check_rate(number)
+        return number
 
 
 def _check_rate(rate: float) -> None:

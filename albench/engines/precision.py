@@ -44,6 +44,38 @@ def exact_arithmetic(device: torch.device) -> Iterator[None]:
         cudnn.benchmark, cudnn.deterministic = benchmark, deterministic
 
 
+@contextlib.contextmanager
+def usual_modes(device: torch.device) -> Iterator[None]:
+    """Compute with gradients and in the types of the weights while inside, whatever the caller has switched.
+
+    ``no_grad``, ``inference_mode`` and ``autocast`` are a thread's own: lanes that are threads or processes do not see
+    those around the caller's call, so one lane must not either. What a component itself switches holds.
+    """
+    with torch.inference_mode(False), torch.enable_grad(), _no_autocast(device.type):
+        yield
+
+
+@contextlib.contextmanager
+def _no_autocast(device_type: str) -> Iterator[None]:
+    """Be outside every ``autocast`` while inside.
+
+    Another one that is switched off would not do: ``autocast`` keeps the weights that it has cast until the outermost
+    one ends, and a component that uses it would compute with those of an earlier update.
+    """
+    enabled = torch.is_autocast_enabled(device_type)
+    depth = torch.autocast_increment_nesting() - 1
+    try:
+        torch.set_autocast_enabled(device_type, False)
+        for _ in range(depth + 1):
+            torch.autocast_decrement_nesting()
+        torch.clear_autocast_cache()
+        yield
+    finally:
+        for _ in range(depth):
+            torch.autocast_increment_nesting()
+        torch.set_autocast_enabled(device_type, enabled)
+
+
 def workspace_note() -> str | None:
     """Return what a user should know about cuBLAS's workspaces; None where all is well."""
     setting = os.environ.get("CUBLAS_WORKSPACE_CONFIG", "")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import socket
 import uuid
 import zlib
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from albench.engines.copies import Modes, Unchanged, extra_states, modes_of, set_modes
 from albench.engines.direct import DirectReader, DirectWriter, device_identity, distinct_devices, nccl_group
 from albench.engines.engine import Input
 from albench.engines.errors import PeerGoneError
@@ -40,6 +42,8 @@ class Plan(NamedTuple):
     """The components of each rank; empty if there is nothing to train on."""
     push: bool
     """Whether the weights must be brought to all ranks first."""
+    modes: Modes = Modes("", "")
+    """How modules and parameters are used on rank 0, and so everywhere."""
 
 
 class Outcome(NamedTuple):
@@ -67,6 +71,9 @@ class Rank:
         self.losses: list[dict[str, float]] = [{} for _ in components]
         """Of every component, on every rank, after a run."""
         self.spans: list[Span] = []
+        self.drawing: int | None = None
+        """The first component, on whatever rank, that draws from torch's global generator, if one does."""
+        self._unchanged = Unchanged(self._components)
         self._device = next(iter(components[0].parameters())).device
         self._writer: RingWriter | WireWriter | DirectWriter | None = None
         self._reader: RingReader | WireReader | DirectReader | None = None
@@ -92,7 +99,7 @@ class Rank:
             "host": _host_identity(),
             "ring": self._listener.address if self._listener else "",
             "device": device_identity(self._device),
-            "network": [[list(t.shape) for t in component_tensors([c])[0]] for c in self._components],
+            "network": self._unchanged.description,
             "options": [self._options.weight_decay, self._options.trace, self._options.link],
         }
         job.publish(f"about/{job.rank}", about)
@@ -123,6 +130,10 @@ class Rank:
     def links(self) -> list[str]:
         """How each rank hands on to the next: "ring", "gloo" or "nccl"."""
         return ["nccl" if self._direct else "ring" if ring else "gloo" for ring in self._rings]
+
+    def refuse_changes(self) -> None:
+        """Raise `UsageError` if the network is not what it was: the other ranks' copies are, and would not fit."""
+        self._unchanged.check()
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
@@ -170,12 +181,15 @@ class Rank:
         self._runs += 1
         key = f"plan/{self._runs}"
         if plan is not None:
-            plan = plan._replace(push=self.job.size > 1 and self._fingerprint != self._look())
-            self.job.publish(key, [[[b.start, b.stop] for b in plan.blocks], plan.push])
+            push = self.job.size > 1 and self._fingerprint != self._look()
+            plan = plan._replace(push=push, modes=modes_of(self._components))
+            self.job.publish(key, [[[b.start, b.stop] for b in plan.blocks], plan.push, plan.modes])
             self.job.forget(f"plan/{self._runs - 1}")  # all ranks have been in a later exchange since
             return plan
-        blocks, push = self.job.read(key)
-        return Plan([range(*block) for block in blocks], push)
+        blocks, push, modes = self.job.read(key)
+        plan = Plan([range(*block) for block in blocks], push, Modes(*modes))
+        set_modes(self._components, plan.modes)
+        return plan
 
     def _train(self, inputs: Iterable[Input]) -> int:
         job, block = self.job, self.blocks[self.job.rank]
@@ -235,13 +249,16 @@ class Rank:
     def _gather(self) -> None:
         """Bring every block's weights, losses and spans to all ranks."""
         self.exchange.meet()
-        self.spans = []
+        self.spans, drawing = [], []
         for rank, block in enumerate(self.blocks):
             share_components(self.exchange, [self._components[i] for i in block], rank)
-            mine = [(self.tasks[i].losses, [tuple(s) for s in self.tasks[i].spans]) for i in block]
-            for i, (losses, spans) in zip(block, self.exchange.share(mine, rank), strict=True):
+            tasks = [self.tasks[i] for i in block]
+            mine = [(each.losses, [tuple(s) for s in each.spans], each.draws) for each in tasks]
+            for i, (losses, spans, draws) in zip(block, self.exchange.share(mine, rank), strict=True):
                 self.losses[i] = losses
                 self.spans += [Span(*span) for span in spans]
+                drawing += [i] if draws else []
+        self.drawing = drawing[0] if drawing else None
         self._fingerprint = self._look()
 
     def gather_moments(self) -> list[Any]:
@@ -261,6 +278,7 @@ class Rank:
         """
         with self.together():
             self.job.enter("load_state_dict")
+            self.refuse_changes()
             self.exchange.meet()
             shared = self.exchange.share(state, 0)
             for i, saved in enumerate(shared["components"]):
@@ -271,13 +289,20 @@ class Rank:
             return int(shared["minibatches"])
 
     def _look(self) -> Any:
-        """Return what changes when somebody writes to the weights: by the rules, past them, or with new tensors."""
+        """Return what changes when somebody writes to the weights: by the rules, past them, or with new tensors.
+
+        With what modules keep besides, and where that cannot be looked at, what never is the same.
+        """
         if self.job.rank > 0:
             return None
         tensors, generators = component_tensors(self._components)
         states = [bytes(generator.get_state().numpy()) for generator in generators]
         sums = [zlib.crc32(as_bytes(t).numpy().data) for t in tensors]
-        return [(t.data_ptr(), t._version) for t in tensors], sums, states
+        try:
+            extra: Any = pickle.dumps(extra_states(self._components))
+        except Exception:
+            extra = object()
+        return [(t.data_ptr(), t._version) for t in tensors], sums, states, extra
 
     def close(self) -> None:
         """Leave the job and close every link."""

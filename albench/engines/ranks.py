@@ -52,7 +52,6 @@ class RanksEngine(TaskEngine):
         self._launched = was_launched()
         self._crew: Crew | None = None
         self._rank: Rank | None = None
-        self._under_way = ""
         self._gathered: list[Moments] = []
         self._losses: list[dict[str, float]] = [{} for _ in self.components]
         self._spans: list[Span] = []
@@ -100,14 +99,19 @@ class RanksEngine(TaskEngine):
 
     def _run(self, inputs: Reader) -> None:
         rank = self._present("fit")
+        if not self._launched:
+            rank.refuse_changes()  # before anybody is told to train: the engine stays whole
         outcome = self._call("fit", lambda: self._run_rank(rank, inputs))
         self._losses, self._spans, self.blocks = rank.losses, rank.spans, rank.blocks
+        self._note_drawing(rank.drawing)
         if rank.job.rank > 0:
             self.minibatches_seen = outcome.minibatches_seen or self.minibatches_seen
             if outcome.reading_error:
                 inputs.error = RankError(0, f"could not read on: {outcome.reading_error}")
 
     def _run_rank(self, rank: Rank, inputs: Reader) -> Outcome:
+        with rank.together():
+            rank.refuse_changes()
         if rank.job.rank > 0:
             return rank.run([], None, lambda: None)
         with rank.together():
@@ -117,20 +121,20 @@ class RanksEngine(TaskEngine):
             self._balance(first)
         return rank.run(itertools.chain([first], inputs), Plan(self.blocks, push=False), lambda: inputs.error)
 
-    def state_dict(self) -> EngineState:
+    def _state(self) -> EngineState:
         """Return the state of the run. Under a launcher every rank calls this and gets all of it."""
         if not self._interrupted:
             rank = self._present("state_dict")
             self._gathered = self._call("state_dict", rank.gather_moments)
         try:
-            return super().state_dict()
+            return super()._state()
         finally:
             self._gathered = []
 
     def _moments(self, component: int) -> Moments:
         return self._gathered[component]
 
-    def load_state_dict(self, state: Any) -> None:
+    def _load(self, state: Any) -> None:
         """Take a state that an engine of any kind returned. Under a launcher all ranks take what rank 0 was given."""
         if self._launched:
             rank = self._present("load_state_dict")
@@ -141,8 +145,13 @@ class RanksEngine(TaskEngine):
             if self._rank is None:
                 self._begin()
             rank = self._present("load_state_dict")
-        self._interrupted = True
-        self.minibatches_seen = self._call("load_state_dict", lambda: rank.load(checked))
+            rank.refuse_changes()
+        broken, self._interrupted = self._interrupted, True
+        try:
+            self.minibatches_seen = self._call("load_state_dict", lambda: rank.load(checked))
+        except UsageError:
+            self._interrupted = broken
+            raise
         self._losses = rank.losses
         self._interrupted = False
 
@@ -151,13 +160,10 @@ class RanksEngine(TaskEngine):
         if self._rank is None:
             remedy = "start the job again" if self._launched else "load_state_dict() a state, or make a new engine"
             raise UsageError(f"{call}() after the engine's processes have ended: {remedy}")
-        if self._under_way:
-            raise UsageError(f"{call}() within {self._under_way}(): call it when that has returned")
         return self._rank
 
     def _call(self, order: str, call: Callable[[], T]) -> T:
         """Make a call together with the other ranks; an error of any kind ends the job, and its processes."""
-        self._under_way = order
         try:
             if self._crew is not None:
                 self._crew.order(order)
@@ -166,8 +172,6 @@ class RanksEngine(TaskEngine):
         except BaseException:
             self._end(grace_seconds=0.0)
             raise
-        finally:
-            self._under_way = ""
 
     @property
     def losses(self) -> list[dict[str, float]]:
@@ -179,7 +183,7 @@ class RanksEngine(TaskEngine):
         """When each task ran, if ``trace=True`` was asked for. Clocks agree within a host, not between hosts."""
         return sorted(self._spans, key=lambda span: span.end_seconds)
 
-    def close(self) -> None:
+    def _close(self) -> None:
         """End the processes. Under a launcher: leave the job."""
         self._end(grace_seconds=EXIT_SECONDS)
 

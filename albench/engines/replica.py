@@ -12,6 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from albench.engines.copies import extra_states, modes_of, set_extra_states, set_modes
 from albench.engines.options import EngineOptions
 from albench.engines.task import ComponentTasks
 
@@ -28,7 +29,8 @@ class Replica:
         self.tasks = ComponentTasks(index, self._copy, options)
 
     def fetch(self) -> None:
-        """Take weights, buffers and randomness as the network has them."""
+        """Take weights, buffers, randomness and modes as the network has them."""
+        set_modes([self._copy], modes_of([self._original]))
         _pass_on(self._original, self._copy)
 
     def give_back(self) -> None:
@@ -41,10 +43,12 @@ def _pass_on(source: Any, target: Any) -> None:
     with torch.no_grad():
         for new, old in tensors:
             old.copy_(new)
+    if extra := extra_states([source]):
+        set_extra_states([target], copy.deepcopy(extra))
     generator = getattr(source, "generator", None)
     if isinstance(generator, torch.Generator):
         target.generator.set_state(generator.get_state())
 
 
 def _tensors(component: Any) -> list[Tensor]:
-    return list(cast("nn.Module", component).state_dict().values())
+    return [t for t in cast("nn.Module", component).state_dict().values() if isinstance(t, Tensor)]

@@ -1,16 +1,18 @@
 """The state of an engine as plain data: what a run needs to go on as if it had never stopped.
 
 Every engine writes and reads the same format, component by component and parameter by parameter, so a run that one
-engine began another can finish. Only tensors, numbers and strings: ``torch.load(..., weights_only=True)`` reads it.
+engine began another can finish. Only tensors, numbers and strings, unless a module's ``get_extra_state`` has others:
+``torch.load(..., weights_only=True)`` reads it.
 
     {"format": "albench-engine", "version": 1, "minibatches": k,
-     "components": [{"weights": {name: tensor},
+     "components": [{"weights": {name: tensor, or a module's extra state},
                      "optimizer": {name: {"step": …, "exp_avg": …, "exp_avg_sq": …}},
                      "generator": uint8 tensor or None}, …]}
 """
 
 from __future__ import annotations
 
+import copy
 from typing import Any, TypedDict, cast
 
 import torch
@@ -30,7 +32,8 @@ Moments = dict[str, dict[str, Tensor]]
 class ComponentState(TypedDict):
     """State of one component."""
 
-    weights: dict[str, Tensor]
+    weights: dict[str, Any]
+    """Tensors, but for what a module's ``get_extra_state`` returns."""
     optimizer: Moments
     generator: Tensor | None
 
@@ -53,15 +56,21 @@ def component_state(component: object, moments: Moments) -> ComponentState:
     """Return a snapshot of one component: nothing in it changes when training goes on."""
     generator = getattr(component, "generator", None)
     return {
-        "weights": {name: tensor.clone() for name, tensor in cast("nn.Module", component).state_dict().items()},
+        "weights": {name: _copy(value) for name, value in cast("nn.Module", component).state_dict().items()},
         "optimizer": moments,
         "generator": generator.get_state() if isinstance(generator, torch.Generator) else None,
     }
 
 
+def _copy(value: Any) -> Any:
+    return value.clone() if isinstance(value, Tensor) else copy.deepcopy(value)
+
+
 def load_component(component: object, state: ComponentState) -> None:
     """Put weights and generator of a snapshot into a component."""
-    cast("nn.Module", component).load_state_dict(state["weights"])
+    # Tensors are copied where they go; what else there is would be the snapshot's own.
+    weights = {n: v if isinstance(v, Tensor) else copy.deepcopy(v) for n, v in state["weights"].items()}
+    cast("nn.Module", component).load_state_dict(weights)
     generator = getattr(component, "generator", None)
     if isinstance(generator, torch.Generator) and state["generator"] is not None:
         generator.set_state(state["generator"].cpu())  # a file read with map_location has it on the device
@@ -83,15 +92,19 @@ def check_state(state: Any, components: list[object]) -> EngineState:
     for i, (saved, component) in enumerate(zip(state["components"], components, strict=True)):
         if not isinstance(saved, dict) or not ComponentState.__required_keys__ <= saved.keys():
             raise UsageError(f"component {i} of the state is not whole: give what state_dict() returned, unchanged")
-        have = {name: tuple(t.shape) for name, t in cast("nn.Module", component).state_dict().items()}
-        given = {name: tuple(t.shape) for name, t in saved["weights"].items()}
-        if have != given:
+        have, given = cast("nn.Module", component).state_dict(), saved["weights"]
+        if have.keys() != given.keys() or any(_shape(have[name]) != _shape(given[name]) for name in have):
             raise UsageError(f"component {i} of the state has other parameters or shapes than the network's")
         if not _moments_fit(saved["optimizer"], component):
             raise UsageError(f"the optimizer's state of component {i} does not fit the network's parameters")
         if not _generator_fits(saved["generator"], component):
             raise UsageError(f"the generator's state of component {i} does not fit the network's component")
     return cast("EngineState", state)
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    """Return the shape of a tensor; what else a module saves is its own affair."""
+    return tuple(value.shape) if isinstance(value, Tensor) else None
 
 
 def _moments_fit(moments: Moments, component: object) -> bool:

@@ -22,6 +22,7 @@ from torch import Tensor
 from albench.component import Component, Target, Update, refuse_graph
 from albench.engines.adam import update_rows
 from albench.engines.errors import ComponentError
+from albench.engines.layout import hand_on_densely
 from albench.engines.options import EngineOptions
 from albench.engines.state import MOMENTS, Moments, named_parameters
 
@@ -44,6 +45,8 @@ class ComponentTasks:
         self.index = index
         self.component = component
         self.spans: list[Span] = []
+        self.draws: bool | None = None
+        """Whether torch's global generator moved during the first task; None before it."""
         self._options = options
         self._last_losses: dict[str, Tensor] = {}
         groups = component.parameter_groups()
@@ -75,15 +78,16 @@ class ComponentTasks:
         start = time.perf_counter() if self._options.trace else 0.0
         if callable(self._options.learning_rate):
             self._set_base_rate(self._options.rate_at(minibatch))
+        before = _global_randomness(features.device) if self.draws is None else None
         try:
             update = self.update(features, target)
         except Exception as error:
             raise ComponentError(range(self.index, self.index + 1), minibatch, error) from error
-        self._last_losses = update.losses
-        if self._on_cuda:
-            # Without their graph: it would keep the nodes that accumulate gradients, which remember the stream that
-            # this task ran on, for a later one on another stream.
-            self._last_losses = {name: loss.detach() for name, loss in update.losses.items()}
+        if before is not None:
+            self.draws = not torch.equal(before, _global_randomness(features.device))
+        # Without their graph: it would keep the mini-batch, and the nodes that accumulate gradients, which remember the
+        # stream that this task ran on, for a later one on another stream.
+        self._last_losses = {name: loss.detach() for name, loss in update.losses.items()}
         if self._options.trace:
             self.spans.append(Span(self.index, minibatch, lane, start, time.perf_counter()))
         return update.features, update.target
@@ -94,7 +98,7 @@ class ComponentTasks:
         `idle`: a float32 scalar on the component's device; where it is 1 Adam leaves weights, moments and its count of
         updates as they are. Only fused Adam knows how to: it is the flag by which gradient scaling skips a step.
         """
-        update = refuse_graph(self.component(features, target))
+        update = hand_on_densely(refuse_graph(self.component(features, target)))
         self._optimizer.zero_grad(set_to_none=True)
         functools.reduce(operator.add, update.losses.values()).backward()  # type: ignore[no-untyped-call]
         if idle is None:
@@ -192,3 +196,8 @@ class ComponentTasks:
                     )
                     for moment in MOMENTS
                 }
+
+
+def _global_randomness(device: torch.device) -> Tensor:
+    """Return the state of the generator that operators on a device draw from where they are given none."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()

@@ -20,7 +20,7 @@ import torch
 
 from albench.component import ComponentNetwork, map_target
 from albench.engines.channel import Aborted, Channel
-from albench.engines.engine import Input, TaskEngine
+from albench.engines.engine import Input, Reader, TaskEngine
 from albench.engines.options import EngineOptions
 from albench.engines.replica import Replica
 from albench.machine import usable_cores
@@ -50,7 +50,7 @@ class ThreadsEngine(TaskEngine):
         """Whether the components of a lane must be copied to where it is."""
         return self._lane_device(lane) != self.device
 
-    def _run(self, inputs: Iterator[Input]) -> None:
+    def _run(self, inputs: Reader) -> None:
         first = next(inputs, None)
         if first is None:
             return
@@ -61,6 +61,7 @@ class ThreadsEngine(TaskEngine):
             replica.fetch()
         try:
             self._run_lanes(itertools.chain([first], inputs))
+            self._note_drawing(self._first_drawing(inputs))
         finally:
             for replica in self._replicas:
                 replica.give_back()
@@ -136,3 +137,15 @@ class ThreadsEngine(TaskEngine):
                 thread.join()
         if failures:
             raise failures[0]
+
+    def _first_drawing(self, inputs: Reader) -> int | None:
+        """Return the first component that draws from torch's global generator, if one does.
+
+        Measuring tells for certain. Else what moves the generator during a component's first task is the component
+        itself; one before it, which had its first task alone and is named; or the source of mini-batches.
+        """
+        if self._measured is not None:
+            return self._measured.drawing
+        if inputs.draws:
+            return None
+        return next((i for i, tasks in enumerate(self._tasks) if tasks.draws), None)

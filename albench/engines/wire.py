@@ -68,7 +68,8 @@ class WireWriter:
     def close(self) -> None:
         """End the link, after what is on its way."""
         self._channel.finish()
-        self._thread.join(FAREWELL_SECONDS)
+        if self._thread is not threading.current_thread():  # where a collector may have dropped the engine
+            self._thread.join(FAREWELL_SECONDS)
 
     def _send_all(self) -> None:
         try:
@@ -130,7 +131,8 @@ class WireReader:
     def close(self) -> None:
         """Take no more, and wait for the writer's last word."""
         self._channel.abort()
-        self._thread.join(FAREWELL_SECONDS)
+        if self._thread is not threading.current_thread():  # where a collector may have dropped the engine
+            self._thread.join(FAREWELL_SECONDS)
 
     def _receive_all(self) -> None:
         size = torch.zeros(1, dtype=torch.int64)

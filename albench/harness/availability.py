@@ -30,7 +30,7 @@ def engine_availability(facts: dict[str, Any]) -> list[Availability]:
     kinds = {
         "serial": "1 CPU thread",
         "threads": f"up to {cores} CPU threads" + ("; with one core nothing overlaps" if cores == 1 else ""),
-        "ranks": f"up to {cores} processes here; more, and on more hosts, through torchrun",
+        "ranks": f"up to {cores} processes, which it starts; or those that torchrun started, on any hosts",
         "fused": f"all components stacked, up to {cores} intra-op threads",
         "eager": f"up to {cores} intra-op threads",
         "compiled": f"up to {cores} intra-op threads",

@@ -200,7 +200,7 @@ def test_fit_within_fit_is_refused(name):
             yield batches(1)[0]
             engine.fit(batches(1))
 
-        with pytest.raises(UsageError, match="earlier fit"):
+        with pytest.raises(UsageError, match=r"^fit\(\) while fit\(\) is running"):
             engine.fit(reader())
         engine.fit(batches(1))
         assert engine.minibatches_seen == 2
@@ -282,3 +282,25 @@ def test_components_that_share_a_parameter_are_refused_where_one_lane_is_out_of_
     net.components[2].h = net.components[1].h
     with pytest.raises(UsageError, match="components 1 and 2 share a parameter.*serial"):
         make_engine("fused", net, lanes=lanes)
+
+
+class WithoutParameters(StackableLocallySupervised):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        del self.body, self.head
+
+    def parameter_groups(self):
+        return []
+
+
+@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("position", [0, 2])
+def test_a_component_without_parameters_is_named(name, position):
+    net = LocalNetwork(StackableLocallySupervised)
+    net.components[position] = WithoutParameters(9, 9, 0)
+    with pytest.raises(UsageError, match=f"component {position} has no parameters to train"):
+        make_engine(name, net)
+
+
+def test_a_serial_engine_says_that_it_has_one_lane():
+    assert make_engine("serial", network(8), lanes=2).notes == ["2 lanes asked for, 1 used: serial runs on one lane"]

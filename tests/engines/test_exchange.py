@@ -16,6 +16,7 @@ from albench.engines.errors import PeerGoneError
 from albench.engines.exchange import Exchange, component_tensors, gloo_group, share_components
 from albench.engines.job import Job, RankFailure
 from albench.engines.message import as_bytes
+from albench.errors import UsageError
 from tests.engines.test_wire import in_threads
 
 pytestmark = pytest.mark.timeout(60)
@@ -100,7 +101,7 @@ def test_nothing_is_unpickled_that_could_run():
     with ranks(2) as (_, (one, two)):
 
         def take():
-            with pytest.raises(Exception, match="weights_only|Weights only"):
+            with pytest.raises(UsageError, match=r"other ranks cannot take \(.*Fail"):
                 two.share(None, 0)
 
         in_threads(lambda: one.share(Harmful(), 0), take)
@@ -114,6 +115,21 @@ def test_long_transfers_go_in_pieces(count, monkeypatch):
     with ranks(2) as (_, exchanges):
         in_threads(*[lambda e=e, t=t: e.share_tensors([t], 0) for e, t in zip(exchanges, tensors, strict=True)])
     assert torch.equal(*tensors)
+
+
+def test_tensors_of_another_size_are_refused_before_gloo_ends_the_process():
+    """The rank that sees it says so; one that sends waits until the other has left."""
+    with ranks(2, timeout_seconds=2.0) as (_, (one, two)):
+
+        def give():
+            with pytest.raises(PeerGoneError):
+                one.share_tensors([torch.zeros(3)], 0)
+
+        def take():
+            with pytest.raises(UsageError, match="tensors of 12 bytes on rank 0 and of 8 on rank 1: keep the size"):
+                two.share_tensors([torch.zeros(2)], 0)
+
+        in_threads(give, take)
 
 
 def test_no_tensor_is_no_exchange():

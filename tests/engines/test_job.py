@@ -11,6 +11,7 @@ from torch.distributed import HashStore, TCPStore
 
 from albench.engines import ComponentError, RankError, job
 from albench.engines.job import ARRIVAL_SECONDS, LOOK_SECONDS, Job, RankFailure, _Pulse
+from albench.errors import UsageError
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -291,3 +292,28 @@ def test_closing_twice_and_closing_what_never_began_is_nothing():
         two.close()
         two.close()
         assert time.monotonic() - start < 2, "nobody is there any more to be waited for"
+
+
+def test_a_job_that_is_closed_from_its_own_thread_does_not_wait_for_it():
+    """A collector that runs there drops an engine that refers to itself."""
+    outcomes = []
+    with ranks(1) as (one,):
+
+        def closing():
+            if not outcomes:
+                try:
+                    outcomes.append(one.close())
+                except RuntimeError as error:
+                    outcomes.append(error)
+
+        one.watch = closing
+        eventually(lambda: outcomes)
+    assert outcomes == [None]
+
+
+def test_what_the_user_can_mend_is_a_usage_error_on_every_rank():
+    with ranks(2) as (one, two):
+        two.fail(RankFailure.of(1, UsageError("give another one")))
+        eventually(lambda: one._failure is not None)
+        with pytest.raises(UsageError, match="^rank 1: give another one$"):
+            one.check()

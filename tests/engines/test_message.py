@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from albench.component import map_target
+from albench.engines.layout import is_dense
 from albench.engines.message import (
     Message,
     as_bytes,
@@ -78,6 +79,8 @@ def assert_same(one, other):
     if isinstance(one, Tensor):
         assert one.dtype == other.dtype
         assert one.shape == other.shape
+        if is_dense(one) and is_dense(other):
+            assert one.stride() == other.stride()
         assert torch.equal(as_bytes(one), as_bytes(other))
     elif isinstance(one, tuple):
         assert len(one) == len(other)

@@ -1,6 +1,7 @@
 """Options: what makes no sense is refused in one line where the engine is made."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from albench.engines import EngineOptions, make_engine
 from albench.errors import UsageError
-from tests.engines.made_up import network
+from tests.engines.made_up import assert_bitwise_equal, batches, network, trained
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,12 @@ from tests.engines.made_up import network
         ({"distinct_targets": "yes"}, "distinct_targets is 'yes'"),
         ({"compile": None}, "compile is None"),
         ({"compile": "always"}, "compile is 'always'"),
+        ({"trace": "no"}, "trace is 'no'"),
+        ({"learning_rate": lambda k: None}, "learning_rate of mini-batch 0 is None"),
+        ({"learning_rate": lambda k: "fast"}, "learning_rate of mini-batch 0 is 'fast'"),
+        ({"learning_rate": "1e-3"}, "learning_rate is '1e-3'"),
+        ({"weight_decay": "0"}, "weight_decay is '0'"),
+        ({"rank_timeout_seconds": "30"}, "rank_timeout_seconds is '30'"),
     ],
 )
 def test_bad_options_are_refused_in_one_line(options, words):
@@ -62,3 +69,23 @@ def test_the_rate_is_a_function_of_the_mini_batch_or_a_number():
 @pytest.mark.parametrize("options", [{}, {"lanes": np.int64(2)}, {"weight_decay": 0}, {"learning_rate": np.float64(1)}])
 def test_what_makes_sense_is_taken(options):
     make_engine("threads", network(4), **options)
+
+
+@pytest.mark.parametrize("number", [np.float32(1e-3), Fraction(1, 1024), np.float64(1e-3), 1], ids=repr)
+def test_numbers_of_any_kind_are_plain_floats(number):
+    """JSON has no float32 and Adam no fraction, and in float32 a rate times its factor is another number."""
+    options = EngineOptions(learning_rate=number, weight_decay=number, rank_timeout_seconds=number + 1)
+    assert options.learning_rate == options.weight_decay == float(number)
+    assert options.rate_at(3) == float(number)
+    for value in (options.learning_rate, options.weight_decay, options.rank_timeout_seconds):
+        assert type(value) is float
+    assert type(EngineOptions(lanes=np.int64(2)).lanes) is int
+
+
+@pytest.mark.parametrize("name", ["threads", "ranks"])
+@pytest.mark.parametrize("number", [np.float32(1e-3), Fraction(1, 1024)], ids=repr)
+def test_every_engine_trains_with_numbers_of_any_kind(name, number):
+    data = batches(4)
+    plain, _ = trained("serial", data, learning_rate=float(number), weight_decay=float(number))
+    other, _ = trained(name, data, learning_rate=number, weight_decay=number, lanes=np.int64(2))
+    assert_bitwise_equal(plain, other)

@@ -410,7 +410,7 @@ def test_a_state_is_not_loaded_in_the_middle_of_a_run():
             yield batches(1)[0]
             engine.load_state_dict(state)
 
-        with pytest.raises(UsageError, match=r"load_state_dict\(\) within fit\(\)"):
+        with pytest.raises(UsageError, match=r"load_state_dict\(\) while fit\(\) is running"):
             engine.fit(loading())
         assert engine.minibatches_seen == 3
         engine.load_state_dict(state)

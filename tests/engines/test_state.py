@@ -2,6 +2,7 @@
 
 import copy
 import io
+import threading
 
 import pytest
 import torch
@@ -151,3 +152,89 @@ def test_a_component_without_a_generator_has_none_in_its_state():
         pytest.raises(UsageError, match="generator's state of component 0"),
     ):
         engine.load_state_dict(state)
+
+
+class Counting(LocallySupervised):
+    """Has something to save that is no tensor."""
+
+    calls = None
+
+    def forward(self, features, target):
+        self.calls = {"number": (self.calls or {"number": 0})["number"] + 1}
+        return super().forward(features, target)
+
+    def get_extra_state(self):
+        return self.calls
+
+    def set_extra_state(self, state):
+        self.calls = state
+
+
+@pytest.mark.parametrize("name", ["serial", "threads", "ranks", "streams"])
+def test_extra_state_of_modules_is_saved_loaded_and_brought_home(name, tmp_path):
+    net = LocalNetwork(Counting)
+    with make_engine(name, net, lanes=2) as engine:
+        fresh = engine.state_dict()
+        engine.fit(batches(3))
+        assert [component.calls for component in net.components] == [{"number": 3}] * 4
+        state = engine.state_dict()
+        torch.save(state, tmp_path / "state.pt")
+        engine.fit(batches(2))
+        assert state["components"][3]["weights"]["_extra_state"] == {"number": 3}
+        engine.load_state_dict(fresh)
+        assert [component.calls for component in net.components] == [None] * 4
+        engine.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+        engine.fit(batches(1))
+        assert [component.calls for component in net.components] == [{"number": 4}] * 4
+
+
+@pytest.mark.parametrize("name", ["serial", "threads", "ranks"])
+def test_extra_state_that_is_set_between_runs_reaches_every_process(name):
+    """The last component is on the other rank; no tensor tells that something has changed."""
+    net = LocalNetwork(Counting)
+    with make_engine(name, net, lanes=2) as engine:
+        engine.fit(batches(2))
+        net.components[3].calls = {"number": 50}
+        engine.fit(batches(2))
+    assert [component.calls["number"] for component in net.components] == [4, 4, 4, 52]
+
+
+class Plain:
+    """No data that another process takes without running code for it."""
+
+
+class Opaque(LocallySupervised):
+    make, kept = Plain, None
+
+    def forward(self, features, target):
+        self.kept = self.make()
+        return super().forward(features, target)
+
+    def get_extra_state(self):
+        return self.kept
+
+    def set_extra_state(self, state):
+        self.kept = state
+
+
+class Locked(Opaque):
+    make = staticmethod(threading.Lock)
+
+
+@pytest.mark.parametrize(("kind", "why"), [(Opaque, "Unsupported global.*Plain"), (Locked, "pickle.*lock")])
+def test_extra_state_that_cannot_go_to_other_processes_is_refused_in_one_line(kind, why):
+    with make_engine("ranks", LocalNetwork(kind), lanes=2) as engine:
+        with pytest.raises(UsageError, match=rf"get_extra_state\(\) of a module returned .*{why}") as caught:
+            engine.fit(batches(2))
+        assert "\n" not in str(caught.value)
+
+
+def test_a_snapshot_has_an_extra_state_of_its_own():
+    net = LocalNetwork(Counting)
+    with make_engine("serial", net) as engine:
+        engine.fit(batches(1))
+        state = engine.state_dict()
+        for _ in range(2):
+            net.components[0].calls["number"] = 99
+            assert state["components"][0]["weights"]["_extra_state"] == {"number": 1}
+            engine.load_state_dict(state)

@@ -69,6 +69,12 @@ def compiled_reason(**changes):
     return row.reason
 
 
+def test_ranks_need_no_launcher():
+    """Every engine "ranks" makes its own processes; those of torchrun are the other way."""
+    lanes = {row.lanes for row in engine_availability(facts()) if row.engine == "ranks"}
+    assert lanes == {"up to 2 processes, which it starts; or those that torchrun started, on any hosts"}
+
+
 def test_a_graph_has_lanes_in_al_and_none_in_bp():
     lanes = {row.method: row.lanes for row in engine_availability(facts(gpus=[GPU])) if row.engine == "graph"}
     assert lanes["al"].startswith("branches of one CUDA graph")

@@ -1,0 +1,80 @@
+"""Networks of classes that the caller's own script defines: children import it, or one line says what is wrong."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.timeout(120)
+
+DEFINITIONS = """
+from albench.engines import make_engine
+from tests.engines.made_up import batches
+from tests.engines.locally_supervised import LocallySupervised, LocalNetwork
+class Own(LocallySupervised):
+    pass
+"""
+TRAINING = """
+print("once")
+with make_engine("ranks", LocalNetwork(Own), lanes=2) as engine:
+    engine.fit(batches(3))
+print(engine.minibatches_seen)
+"""
+GUARDED = DEFINITIONS + "if __name__ == '__main__':\n" + TRAINING.replace("\n", "\n    ")
+GUARD_ELSEWHERE = DEFINITIONS + TRAINING + "if __name__ == '__main__':\n    print('done')\n"
+
+
+def run(*command, text=None):
+    own = {**os.environ, "PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *command]
+    return subprocess.run(command, input=text, capture_output=True, text=True, timeout=100, check=False, env=own)
+
+
+def script(tmp_path, text):
+    path = tmp_path / "own.py"
+    path.write_text(text)
+    return str(path)
+
+
+def last_line(done):
+    """Return what a script died of, having made sure that nothing but its one traceback was said."""
+    assert done.returncode == 1
+    assert done.stderr.count("Traceback") == 1
+    return done.stderr.splitlines()[-1]
+
+
+def test_a_guarded_script_runs_once(tmp_path):
+    done = run(script(tmp_path, GUARDED))
+    assert (done.returncode, done.stdout) == (0, "once\n3\n"), done.stderr
+
+
+def test_a_script_without_a_guard_is_refused_before_it_runs_again(tmp_path):
+    done = run(script(tmp_path, DEFINITIONS + TRAINING))
+    assert "UsageError: the network's classes are defined in a script that makes an engine" in last_line(done)
+    assert done.stdout == "once\n"
+
+
+def test_a_guard_that_does_not_keep_children_out_is_noticed(tmp_path):
+    """The child reaches the making of the engine, and that is what the caller learns: no essay, and no exit status."""
+    done = run(script(tmp_path, GUARD_ELSEWHERE))
+    assert "UsageError: rank 1: the network's classes are defined in a script that makes an engine" in last_line(done)
+
+
+def test_classes_that_the_guard_hides_are_refused(tmp_path):
+    """Imported, the script does not define them."""
+    done = run(script(tmp_path, "if __name__ == '__main__':\n    " + (DEFINITIONS + TRAINING).replace("\n", "\n    ")))
+    assert "UsageError: rank 1: the network cannot be read in another process (Can't get attribute 'Own'" in last_line(
+        done
+    )
+
+
+def test_classes_of_standard_input_are_refused():
+    done = run("-", text=GUARDED)
+    assert "UsageError: the network's classes are defined on standard input" in last_line(done)
+
+
+def test_classes_of_a_command_are_refused():
+    done = run("-c", GUARDED)
+    assert "UsageError: the network's classes are defined on standard input" in last_line(done)
