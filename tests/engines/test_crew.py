@@ -71,10 +71,6 @@ def test_classes_that_the_guard_hides_are_refused(tmp_path):
 
 
 def test_classes_of_standard_input_are_refused():
+    """As those after ``-c`` and in a notebook are: there is no file that children could import."""
     done = run("-", text=GUARDED)
-    assert "UsageError: the network's classes are defined on standard input" in last_line(done)
-
-
-def test_classes_of_a_command_are_refused():
-    done = run("-c", GUARDED)
     assert "UsageError: the network's classes are defined on standard input" in last_line(done)

@@ -360,24 +360,6 @@ def test_a_script_without_a_main_guard_runs_once(tmp_path):
     assert out == "once\n3\n"
 
 
-def test_classes_of_the_callers_own_script_can_be_trained(tmp_path):
-    text = (
-        "from albench.engines import make_engine\n"
-        "from tests.engines.made_up import batches\n"
-        "from tests.engines.locally_supervised import LocallySupervised, LocalNetwork\n"
-        "class Own(LocallySupervised):\n"
-        "    pass\n"
-        "if __name__ == '__main__':\n"
-        "    with make_engine('ranks', LocalNetwork(Own), lanes=2) as engine:\n"
-        "        engine.fit(batches(3))\n"
-        "    print(engine.minibatches_seen)\n"
-    )
-    with run_script(tmp_path, text) as process:
-        out, errors = process.communicate(timeout=100)
-    assert process.returncode == 0, errors
-    assert out == "3\n"
-
-
 def test_a_forked_copy_that_is_dropped_ends_nothing_and_does_not_hang():
     """A worker that was forked to load data has a copy of the engine, without the threads that belong to it."""
     with make_engine("ranks", network(4), lanes=2) as engine:
