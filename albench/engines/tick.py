@@ -21,7 +21,6 @@ the compiler makes one loop of what is dozens of launches, and the mask costs no
 from __future__ import annotations
 
 import contextlib
-import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -31,6 +30,7 @@ from torch import Tensor
 from albench.component import Target, map_target
 from albench.engines.adam import corrections
 from albench.engines.capture import record
+from albench.engines.compilation import not_compiled, without_guards
 from albench.engines.engine import Input
 from albench.engines.stack import Stack
 
@@ -171,21 +171,13 @@ class Tick:
             return record(body, device=device, pool=pool, stream=stream)
 
     def _compile(self, body: Callable[[], None]) -> Callable[[], None]:
-        """Return `body` compiled, or as it is where that fails: a compiler is not part of what albench asks for."""
-        # Guards, which take longer than many a tick, would watch tensors that never change. Without them torch knows
-        # compiled code by its code object alone, so every tick needs one of its own.
-        own = types.FunctionType(body.__code__.replace(), body.__globals__, "tick", None, body.__closure__)
+        """Return `body` compiled, or as it is where that fails."""
         try:
-            compiled: Callable[[], None] = torch.compile(
-                own,
-                fullgraph=True,
-                dynamic=False,
-                options={"guard_filter_fn": torch.compiler.skip_all_guards_unsafe},
-            )
+            compiled = without_guards(body)
             with _gradients_traced():
                 compiled()  # compiles, and then runs with every slot idle
         except Exception as error:
-            self.notes.append(f"not compiled ({type(error).__name__}: {str(error).strip().splitlines()[0]})")
+            self.notes.append(not_compiled(error))
             self.compiled = False
             return body
         return compiled

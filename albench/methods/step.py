@@ -17,7 +17,6 @@ A recording's warm-ups train for real. They are undone in place, because recordi
 
 from __future__ import annotations
 
-import types
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from albench.engines.capture import record
+from albench.engines.compilation import not_compiled, without_guards
 from albench.engines.slots import Layout, layout_of
 from albench.engines.state import MOMENTS
 from albench.errors import UsageError, unknown_name
@@ -130,25 +130,11 @@ class CompiledStep(PreparedStep):
         def loss_of(x: Tensor, y: Tensor) -> Tensor:
             return F.cross_entropy(network(x), y)
 
-        # Guards take time in every step, two for each layer's parameters, and would watch what cannot change: the
-        # parameters stay where they are, and the layout was looked at. Without them torch knows compiled code by its
-        # code object alone, so every trainer needs one of its own.
-        own = types.FunctionType(loss_of.__code__.replace(), loss_of.__globals__, "loss_of", None, loss_of.__closure__)
         try:
-            compiled: LossOf = torch.compile(
-                own,
-                fullgraph=True,
-                dynamic=False,
-                options={
-                    "guard_filter_fn": torch.compiler.skip_all_guards_unsafe,
-                    # Said outright, so that code which lies on disk for another number of threads is not taken.
-                    "cpp.threads": torch.get_num_threads(),
-                },
-            )
+            compiled = without_guards(loss_of)
             compiled(x, y).backward()  # type: ignore[no-untyped-call]  # the backward pass is compiled here
         except Exception as error:
-            # A compiler is not part of what albench asks for.
-            self.notes.append(f"not compiled ({type(error).__name__}: {str(error).strip().splitlines()[0]})")
+            self.notes.append(not_compiled(error))
             return None
         return lambda x, y: self._update(compiled, x, y)
 
