@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+from albench.errors import UsageError
 from albench.methods import METHODS
 
 
@@ -66,6 +67,12 @@ def _missing_cuda(facts: dict[str, Any]) -> str:
     if version.endswith("+cpu"):
         return f"needs a CUDA device, and torch {version} is built without CUDA"
     return "" if facts["gpus"] else f"needs a CUDA device ({facts['gpu_reason']})"
+
+
+def refuse_missing_device(device: str, facts: dict[str, Any]) -> None:
+    """Raise `UsageError` where `device` is asked for and not here: once, and not case by case."""
+    if device == "cuda" and (reason := _missing_cuda(facts)):
+        raise UsageError(f"device is 'cuda': it {reason}; give device 'cpu', or see `albench env`")
 
 
 def share_availability(facts: dict[str, Any]) -> str:
