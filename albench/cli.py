@@ -17,7 +17,7 @@ import albench
 from albench.data import DATASETS
 from albench.errors import UsageError
 from albench.harness import benchmark_json, environment, records, runner, suites
-from albench.harness.availability import engine_availability, refuse_missing_device, share_availability
+from albench.harness.availability import engine_availability, refuse_missing_cuda, share_availability
 from albench.harness.progress import SweepProgress
 from albench.harness.recipe import Recipe
 from albench.methods import METHODS
@@ -101,8 +101,8 @@ def _measure_and_report(
 ) -> None:
     """Run a suite, print its tables and write its page."""
     scenarios = suites.suite_scenarios(suite, overrides)
-    if overrides.device:
-        refuse_missing_device(overrides.device, environment.describe())
+    if overrides.device == "cuda":
+        refuse_missing_cuda(environment.describe())
     with SweepProgress(out, plain=no_progress, limit_seconds=limits.sweep_seconds) as progress:
         sweep = runner.run_sweep(
             scenarios,
@@ -278,7 +278,8 @@ def train(
             replicas=replicas,
             device=device,
         )
-        refuse_missing_device(device, environment.describe())
+        if device == "cuda":  # looking at a machine takes a while
+            refuse_missing_cuda(environment.describe())
         from albench.harness import training  # torch takes seconds: only once the input is known to be good
 
         training.train(recipe, data_dir=data_dir, console=out, plain=no_progress)

@@ -20,6 +20,7 @@ from torch import Tensor
 from albench.component import Component, Target
 from albench.engines.options import EngineOptions
 from albench.engines.task import ComponentTasks
+from albench.errors import one_line
 from albench.schedule import partition
 
 WARM_UPS = 1
@@ -74,7 +75,7 @@ def _copied(component: Component, index: int) -> Component:
     try:
         return copy.deepcopy(component)
     except Exception as error:
-        why = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        why = one_line(error, 120)
         raise _NotCopiedError(f"component {index} cannot be copied to measure it ({why})") from error
 
 

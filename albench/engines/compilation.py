@@ -14,6 +14,8 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
+from albench.errors import first_line
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -40,5 +42,5 @@ def without_guards(body: Callable[P, R]) -> Callable[P, R]:
 
 def not_compiled(error: Exception) -> str:
     """Return the note for a body that could not be compiled: a compiler is not part of what albench asks for."""
-    lines = str(error).strip().splitlines()
-    return f"not compiled ({type(error).__name__}{f': {lines[0]}' if lines else ''})"
+    line = first_line(error)
+    return f"not compiled ({type(error).__name__}{f': {line}' if line else ''})"

@@ -36,7 +36,7 @@ from albench.engines.job import Job, RankFailure
 from albench.engines.options import EngineOptions
 from albench.engines.precision import exact_arithmetic
 from albench.engines.rank import Rank
-from albench.errors import UsageError
+from albench.errors import UsageError, message_of
 from albench.process import child_environment, describe_exit, end_process, forkserver, nameless_main, watch_parent
 
 HOST = "127.0.0.1"
@@ -160,7 +160,7 @@ def _packed(network: ComponentNetwork) -> bytes:
         torch.save(network, buffer)
     except (pickle.PicklingError, AttributeError, TypeError, RuntimeError) as error:
         raise UsageError(
-            f"the network cannot be sent to another process ({' '.join(str(error).split())[:200]}): define its classes "
+            f"the network cannot be sent to another process ({message_of(error, 200)}): define its classes "
             "and hooks at the top of a module, or use engine 'threads'"
         ) from error
     return buffer.getvalue()
@@ -228,7 +228,7 @@ def _unpacked(papers: Papers) -> Any:
         return torch.load(io.BytesIO(papers.network), weights_only=False, map_location=papers.device)
     except AttributeError as error:
         raise UsageError(
-            f"the network cannot be read in another process ({' '.join(str(error).split())[:200]}): define its classes "
+            f"the network cannot be read in another process ({message_of(error, 200)}): define its classes "
             "at the top of the script or of a module, outside any `if` or function, or use engine 'threads'"
         ) from error
 

@@ -27,7 +27,7 @@ from albench.engines.errors import PeerGoneError
 from albench.engines.job import Job
 from albench.engines.message import as_bytes
 from albench.engines.wire import GlooGroup
-from albench.errors import UsageError
+from albench.errors import UsageError, message_of
 
 PIECE_BYTES = 64 * 2**20
 """Long transfers go in pieces, so that the time limit is one for silence and not for size."""
@@ -89,11 +89,10 @@ class Exchange:
         if not tensors:
             return
         flat = torch.cat([as_bytes(tensor) for tensor in tensors])
-        size = torch.tensor([len(flat)])
-        self._broadcast(as_bytes(size), root)
-        if size.item() != len(flat):
+        size = self._share_size(flat, root)
+        if size != len(flat):
             raise UsageError(
-                f"the components have tensors of {size.item()} bytes on rank {root} and of {len(flat)} on rank "
+                f"the components have tensors of {size} bytes on rank {root} and of {len(flat)} on rank "
                 f"{self._job.rank}: keep the size of buffers, or use engine 'threads'"
             )
         self._broadcast(flat, root)
@@ -117,15 +116,20 @@ class Exchange:
             with _only_plain_data():
                 torch.save(value, buffer)
         data = torch.frombuffer(bytearray(buffer.getvalue() or b"\0"), dtype=torch.uint8)
-        size = torch.tensor([len(data)])
-        self._broadcast(as_bytes(size), root)
+        size = self._share_size(data, root)
         if self._job.rank != root:
-            data = torch.empty(int(size.item()), dtype=torch.uint8)
+            data = torch.empty(size, dtype=torch.uint8)
         self._broadcast(data, root)
         if self._job.rank == root:
             return value
         with _only_plain_data():
             return torch.load(io.BytesIO(data.numpy().tobytes()), weights_only=True, map_location="cpu")
+
+    def _share_size(self, data: Tensor, root: int) -> int:
+        """Return how many bytes there are on rank `root`."""
+        size = torch.tensor([len(data)])
+        self._broadcast(as_bytes(size), root)
+        return int(size.item())
 
     def _broadcast(self, data: Tensor, root: int) -> None:
         options = BroadcastOptions()
@@ -143,8 +147,8 @@ def _only_plain_data() -> Iterator[None]:
     try:
         yield
     except (pickle.PickleError, AttributeError, TypeError) as error:
-        said = " ".join(str(error).split())
-        why = said.rpartition("WeightsUnpickler error: ")[2].partition(". ")[0][:120]  # among pages of advice
+        said = message_of(error)  # among pages of advice
+        why = said.rpartition("WeightsUnpickler error: ")[2].partition(". ")[0][:120]
         raise UsageError(
             f"get_extra_state() of a module returned what other ranks cannot take ({why}): "
             "let it return tensors, numbers, strings and containers of them, or use engine 'threads'"

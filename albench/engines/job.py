@@ -29,7 +29,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from albench.engines.caller import LOOK_SECONDS, Caller
 from albench.engines.errors import ComponentError, RankError
-from albench.errors import UsageError
+from albench.errors import UsageError, one_line
 from albench.machine import launched_processes
 
 FIRST_NAP_SECONDS, LONGEST_NAP_SECONDS = 1e-4, 5e-3
@@ -62,10 +62,10 @@ class RankFailure:
         if isinstance(error, ComponentError):
             cause = error.__cause__ or error
             span = (error.components.start, error.components.stop)
-            return cls(rank=rank, reason=_one_line(cause), components=span, minibatch=error.minibatch)
+            return cls(rank=rank, reason=one_line(cause), components=span, minibatch=error.minibatch)
         if isinstance(error, UsageError):
             return cls(rank=rank, reason=str(error), usage=True)
-        return cls(rank=rank, reason=f"failed: {_one_line(error)}")
+        return cls(rank=rank, reason=f"failed: {one_line(error)}")
 
     def error(self) -> ComponentError | RankError | UsageError:
         """Return the exception that the other ranks raise."""
@@ -294,8 +294,4 @@ def _decoded(failure: bytes) -> RankFailure:
 
 
 def _store_gone(error: BaseException) -> RankFailure:
-    return RankFailure(rank=0, reason=f"or its host is gone, and the store with it ({_one_line(error)[:120]})")
-
-
-def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return RankFailure(rank=0, reason=f"or its host is gone, and the store with it ({one_line(error)[:120]})")

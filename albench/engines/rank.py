@@ -32,7 +32,7 @@ from albench.engines.ring import AVAILABLE, RingListener, RingReader, RingWriter
 from albench.engines.state import EngineState, load_component
 from albench.engines.task import ComponentTasks, Span
 from albench.engines.wire import WireReader, WireWriter
-from albench.errors import UsageError
+from albench.errors import UsageError, one_line
 
 
 class Plan(NamedTuple):
@@ -173,7 +173,7 @@ class Rank:
                 seen = self._train(inputs)
                 self._gather()
             error = reading_error()
-            words = self.exchange.share([_in_words(error) if error else ""], 0)
+            words = self.exchange.share([one_line(error) if error else ""], 0)
             return Outcome(seen, words[0])
 
     def _agree(self, plan: Plan | None) -> Plan:
@@ -335,10 +335,6 @@ class _ComingRate:
 
     def __call__(self, _minibatch: int) -> float:
         return self.base
-
-
-def _in_words(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def _host_identity() -> str:

@@ -13,15 +13,16 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from albench.component import Target, Update, map_target, refuse_graph
+from albench.engines.slots import tensors_of
 from albench.engines.traits import attributes
-from albench.errors import UsageError
+from albench.errors import UsageError, first_line
 
 
 def check_update(update: Update, count: int, name: str) -> None:
@@ -110,7 +111,7 @@ def on_trial(
         raise _broken(
             name,
             f"its forward pass takes features {shape[1:]} and fails on a stack of them, {shape} "
-            f"({type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else 'no message'}), where "
+            f"({type(error).__name__}: {first_line(error) or 'no message'}), where "
             "each loss must come back as [K]",
         ) from error
     if put_back():
@@ -138,7 +139,7 @@ def _other(stacked: Update, alone: Update) -> str:
             return f"loss {loss!r}"
     if not _agree(stacked.features, alone.features):
         return "what it hands on as features"
-    pairs = zip(_tensors(stacked.target), _tensors(alone.target), strict=True)
+    pairs = zip(tensors_of(stacked.features, stacked.target), tensors_of(alone.features, alone.target), strict=True)
     return "" if all(_agree(one, other) for one, other in pairs) else "the target that it hands on"
 
 
@@ -158,12 +159,3 @@ def _agree(stacked: Tensor, alone: Tensor) -> bool:
     return bool(apart <= tolerance * (torch.linalg.vector_norm(alone) + math.sqrt(alone.numel()))) or not bool(
         torch.isfinite(alone).all()
     )
-
-
-def _tensors(target: Target) -> Iterator[Tensor]:
-    """Yield every tensor of a target."""
-    if isinstance(target, Tensor):
-        yield target
-    elif target is not None:
-        for part in target:
-            yield from _tensors(part)

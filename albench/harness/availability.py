@@ -69,9 +69,9 @@ def _missing_cuda(facts: dict[str, Any]) -> str:
     return "" if facts["gpus"] else f"needs a CUDA device ({facts['gpu_reason']})"
 
 
-def refuse_missing_device(device: str, facts: dict[str, Any]) -> None:
-    """Raise `UsageError` where `device` is asked for and not here: once, and not case by case."""
-    if device == "cuda" and (reason := _missing_cuda(facts)):
+def refuse_missing_cuda(facts: dict[str, Any]) -> None:
+    """Raise `UsageError` where there is no CUDA device, which was asked for: once, and not case by case."""
+    if reason := _missing_cuda(facts):
         raise UsageError(f"device is 'cuda': it {reason}; give device 'cpu', or see `albench env`")
 
 

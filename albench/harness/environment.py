@@ -24,6 +24,7 @@ THREAD_VARIABLES = (*CHILD_VARIABLES, "OMP_NUM_THREADS", "MKL_NUM_THREADS", "KMP
 
 def describe() -> dict[str, Any]:
     """Return the environment as plain data."""
+    found, reason = gpus()
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -34,8 +35,8 @@ def describe() -> dict[str, Any]:
         "packages": {name: _version(name) for name in PACKAGES},
         "commit": commit(),
         "variables": CHILD_VARIABLES | {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ},
-        "gpus": gpus()[0],
-        "gpu_reason": gpus()[1],
+        "gpus": found,
+        "gpu_reason": reason,
     }
 
 

@@ -1,6 +1,8 @@
-"""Grid: every combination of contenders and axes, as scenarios.
+"""Grid: every combination of contenders and axes, as scenarios. It is a few lines that a user can copy:
 
-Grid(contenders=(AL_FUSED, BP), hidden_layers=(2, 8, 32), minibatches=(16, 48, 128), **SMALL)
+    Grid(contenders=(AL_FUSED, BP), hidden_layers=(2, 8, 32), minibatches=(16, 48, 128), **SMALL)
+
+A suite is made of them.
 """
 
 from __future__ import annotations

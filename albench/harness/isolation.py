@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from albench.errors import UsageError
+from albench.errors import UsageError, one_line
 from albench.harness.outcome import Failure, Outcome
 from albench.harness.scenario import Scenario
 from albench.process import (
@@ -96,15 +96,11 @@ def _measure(scenario: bytes, data_dir: str) -> bytes:
     except UsageError as error:
         return msgspec.json.encode(Failure(status="failed", reason=str(error), usage=True))
     except (MemoryError, torch.OutOfMemoryError) as error:
-        return msgspec.json.encode(Failure(status="out-of-memory", reason=_one_line(error)))
+        return msgspec.json.encode(Failure(status="out-of-memory", reason=one_line(error)))
     except Exception as error:
         if "can't allocate memory" in str(error):  # the CPU allocator's RuntimeError
-            return msgspec.json.encode(Failure(status="out-of-memory", reason=_one_line(error)))
+            return msgspec.json.encode(Failure(status="out-of-memory", reason=one_line(error)))
         where = traceback.extract_tb(error.__traceback__)[-1]
-        reason = f"{_one_line(error)} ({Path(where.filename).name}:{where.lineno})"
+        reason = f"{one_line(error)} ({Path(where.filename).name}:{where.lineno})"
         return msgspec.json.encode(Failure(status="failed", reason=reason))
     return msgspec.json.encode(outcome)
-
-
-def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

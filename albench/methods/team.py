@@ -38,7 +38,7 @@ from albench.engines.batch import Batch
 from albench.engines.errors import RankError
 from albench.engines.exchange import address_towards_store
 from albench.engines.job import was_launched
-from albench.errors import UsageError
+from albench.errors import UsageError, one_line
 from albench.process import child_environment, describe_exit, end_process, forkserver, nameless_main, watch_parent
 
 HOST = "127.0.0.1"
@@ -252,7 +252,7 @@ def _answer(call: Callable[[], Any]) -> Answer:
     except UsageError as error:
         return Answer(error=str(error), usage=True)
     except Exception as error:
-        return Answer(error=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        return Answer(error=one_line(error))
 
 
 def own_part(batch: Batch, rank: int, size: int, *, minibatch: int) -> Batch:

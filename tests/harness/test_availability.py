@@ -5,7 +5,7 @@ import pytest
 from albench.engines import shares
 from albench.errors import UsageError
 from albench.harness import availability
-from albench.harness.availability import engine_availability, refuse_missing_device, share_availability
+from albench.harness.availability import engine_availability, refuse_missing_cuda, share_availability
 from albench.harness.suites import SUITES, suite_scenarios
 from albench.methods import METHODS
 
@@ -92,6 +92,5 @@ def test_no_suite_for_the_cpu_starts_an_engine_of_cuda_lanes(name):
 def test_a_device_that_is_missing_is_refused_before_any_case():
     """Not as a failure of each case of a sweep, with the driver's essay in it."""
     with pytest.raises(UsageError, match=r"device is 'cuda': it needs a CUDA device \(NVML: no driver\); give device"):
-        refuse_missing_device("cuda", facts(gpu_reason="NVML: no driver"))
-    refuse_missing_device("cuda", facts(gpus=[GPU]))
-    refuse_missing_device("cpu", facts())
+        refuse_missing_cuda(facts(gpu_reason="NVML: no driver"))
+    refuse_missing_cuda(facts(gpus=[GPU]))
