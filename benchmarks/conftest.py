@@ -13,6 +13,7 @@ from __future__ import annotations
 import datetime
 import functools
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -26,11 +27,13 @@ for name, value in CHILD_VARIABLES.items():
 import torch
 
 from albench.data import load_dataset
+from albench.engines.batch import Batch
 from albench.harness import benchmark_json, environment
 from albench.harness.case import WARM_UP_MINIBATCHES, held_out_accuracy, trainer_options
 from albench.harness.records import Record
 from albench.harness.scenario import Scenario
 from albench.methods import make_trainer
+from albench.methods.trainer import Trainer, TrainerOptions
 from benchmarks import contest as contests
 
 forkserver("albench.harness.preload")  # one server for the processes of all engines and methods
@@ -141,6 +144,26 @@ def pytest_benchmark_update_machine_info(machine_info):
     """Say what was measured on, and not whose it is."""
     machine_info["node"] = ""
     machine_info["albench"] = surroundings()
+
+
+@pytest.fixture
+def sizes(request):
+    """Return a function that shrinks sizes to the module's SMOKE in a smoke run."""
+    smoke = request.config.getoption("--smoke")
+    return lambda wanted, **changes: {**(request.module.SMOKE if smoke else wanted), **changes}
+
+
+@pytest.fixture
+def ready(request):
+    """Return a function that makes a trainer, warms it, and gives it with the mini-batches prepared for it."""
+
+    def make(method: str, options: TrainerOptions, data: list[Batch]) -> tuple[Trainer, Sequence[Batch]]:
+        trainer = make_trainer(method, options)
+        request.addfinalizer(trainer.close)
+        trainer.warm_up(data[:WARM_UP_MINIBATCHES])
+        return trainer, trainer.prepare(data)
+
+    return make
 
 
 @pytest.fixture

@@ -11,10 +11,9 @@ import shutil
 
 import pytest
 
-from albench.harness.case import WARM_UP_MINIBATCHES, trainer_options
+from albench.harness.case import trainer_options
 from albench.harness.scenario import Scenario
 from albench.harness.suites import suite_scenarios
-from albench.methods import make_trainer
 from benchmarks.contest import Contender
 from benchmarks.test_engines import batches
 
@@ -26,15 +25,12 @@ TARGETS = dict.fromkeys(PIPELINES, "≥ 2")
 
 
 @pytest.fixture
-def contender(request):
+def contender(ready):
     """Return a function that makes a contender of a scenario's trainer, closed after the test."""
 
     def make(scenario: Scenario) -> Contender:
         data = batches(64, scenario.batch_size, scenario.minibatches)
-        trainer = make_trainer(scenario.method, trainer_options(scenario, DIGITS))
-        request.addfinalizer(trainer.close)
-        trainer.warm_up(data[:WARM_UP_MINIBATCHES])
-        sent = trainer.prepare(data)
+        trainer, sent = ready(scenario.method, trainer_options(scenario, DIGITS), data)
         return Contender(name=scenario.series, run=lambda: trainer.train(sent), minibatches=len(data))
 
     return make

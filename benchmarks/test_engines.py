@@ -13,8 +13,6 @@ import pytest
 import torch
 
 from albench.engines import make_engine
-from albench.harness.case import WARM_UP_MINIBATCHES
-from albench.methods import make_trainer
 from albench.methods.trainer import TrainerOptions
 from albench.networks import associated_mlp
 from benchmarks.contest import Contender
@@ -67,7 +65,7 @@ def al(request):
 
 
 @pytest.fixture
-def bp(request):
+def bp(ready):
     """Return a function that makes a contender of BP on the twin network, ready compiled if it is to be."""
 
     def make(sizes: dict[str, int], *, threads: int = 1, compiled: bool = False) -> Contender:
@@ -80,24 +78,16 @@ def bp(request):
             lanes=threads,
             learning_rate=LEARNING_RATE,
         )
-        trainer = make_trainer("bp", options)
-        request.addfinalizer(trainer.close)
         data = batches(sizes["in_features"], sizes["batch_size"], sizes["minibatches"])
-        trainer.warm_up(data[:WARM_UP_MINIBATCHES])
+        trainer, sent = ready("bp", options, data)
         on = f", {threads} threads" if threads > 1 else ""
         return Contender(
             name=f"BP {options.engine}{on}, ℓ = {sizes['hidden_layers']}",
-            run=lambda: trainer.train(data),
+            run=lambda: trainer.train(sent),
             minibatches=len(data),
         )
 
     return make
-
-
-@pytest.fixture
-def sizes(request):
-    """Return a function that shrinks sizes for a smoke run."""
-    return lambda wanted, **changes: {**(SMOKE if request.config.getoption("--smoke") else wanted), **changes}
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ import torch
 from albench.analysis.floor import Floor, Machine, update_floor
 from albench.engines import make_engine
 from albench.harness.case import WARM_UP_MINIBATCHES
-from albench.methods import make_trainer
 from albench.methods.trainer import TrainerOptions
 from albench.networks import associated_mlp
 from benchmarks.contest import Contender
@@ -31,6 +30,7 @@ DEPTHS = (2, 8, 32, 128)
 MINIBATCHES = 96
 """Few enough launches for a GPU's queue to hold all of them: a full one makes the host wait."""
 NARROW = {"hidden_layers": 64, "width": 256, "batch_size": 64}
+SHALLOW = NARROW | {"hidden_layers": 4}
 WIDE = {"hidden_layers": 32, "width": 1024, "batch_size": 128}
 SMOKE = {"hidden_layers": 4, "width": 16, "batch_size": 8}
 ENGINES = ("fused", "graph") if CUDA else ("fused",)
@@ -44,13 +44,7 @@ def _needs_a_device(request):
 
 
 @pytest.fixture
-def sizes(request):
-    """Return a function that shrinks sizes for a smoke run."""
-    return lambda wanted, **changes: {**(SMOKE if request.config.getoption("--smoke") else wanted), **changes}
-
-
-@pytest.fixture
-def contender(request):
+def contender(ready):
     """Return a function that makes a contender of a method's engine and tells its floor; closed after the test."""
 
     def make(method: str, engine: str, sizes: dict[str, int]) -> tuple[Contender, Floor]:
@@ -63,11 +57,8 @@ def contender(request):
             learning_rate=LEARNING_RATE,
             device=DEVICE,
         )
-        trainer = make_trainer(method, options)
-        request.addfinalizer(trainer.close)
-        data = batches(FEATURES, sizes["batch_size"], MINIBATCHES)
-        trainer.warm_up(data[:WARM_UP_MINIBATCHES])
-        sent = trainer.prepare(data)
+        data = on_device(sizes, MINIBATCHES)
+        trainer, sent = ready(method, options, data)
 
         def run() -> None:
             trainer.train(sent)
@@ -83,6 +74,11 @@ def contender(request):
         return Contender(name=name, run=run, minibatches=MINIBATCHES), floor
 
     return make
+
+
+def on_device(sizes: dict[str, int], minibatches: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return random mini-batches that are on the device already: what is timed is training."""
+    return [(x.to(DEVICE), y.to(DEVICE)) for x, y in batches(FEATURES, sizes["batch_size"], minibatches)]
 
 
 @functools.cache
@@ -130,7 +126,7 @@ def tell_floor(benchmark, contender: Contender, floor: Floor) -> None:
 def test_depth_costs_little(contest, contender, benchmark, sizes, engine):
     """T(64)/T(4) is one over the ratio against its own shallow network; 1.5 was hoped for of `fused`."""
     deep, floor = contender("al", engine, sizes(NARROW))
-    shallow, _ = contender("al", engine, sizes(NARROW, hidden_layers=2 if sizes(NARROW) == SMOKE else 4))
+    shallow, _ = contender("al", engine, sizes(SHALLOW))
     contest("T(ℓ = 4) / T(ℓ = 64)", deep, [(shallow, "≥ 0.67" if engine == "fused" else "")])
     tell_floor(benchmark, deep, floor)
 
@@ -138,7 +134,7 @@ def test_depth_costs_little(contest, contender, benchmark, sizes, engine):
 @pytest.mark.parametrize("step", BP_STEPS)
 def test_depth_costs_bp_much(contest, contender, sizes, step):
     deep, _ = contender("bp", step, sizes(NARROW))
-    shallow, _ = contender("bp", step, sizes(NARROW, hidden_layers=2 if sizes(NARROW) == SMOKE else 4))
+    shallow, _ = contender("bp", step, sizes(SHALLOW))
     contest("T(ℓ = 4) / T(ℓ = 64), BP", deep, [(shallow, "")])
 
 
@@ -163,7 +159,7 @@ def test_host_time_of_a_tick(benchmark, sizes, engine, depth):
     net = associated_mlp(in_features=FEATURES, width=size["width"], hidden_layers=depth, classes=CLASSES, seed=0).to(
         DEVICE
     )
-    data = [(x.to(DEVICE), y.to(DEVICE)) for x, y in batches(FEATURES, size["batch_size"], depth // 2 + MINIBATCHES)]
+    data = on_device(size, depth // 2 + MINIBATCHES)
     gaps: list[float] = []
     with make_engine(engine, net, learning_rate=LEARNING_RATE) as made:
         made.fit(data[:WARM_UP_MINIBATCHES])

@@ -17,6 +17,7 @@ A recording's warm-ups train for real. They are undone in place, because recordi
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -88,7 +89,7 @@ class Step:
         return loss.detach()
 
 
-class PreparedStep(Step):
+class PreparedStep(Step, ABC):
     """A step with a fast way for mini-batches of the first one's layout."""
 
     prepared: ClassVar[str]
@@ -114,9 +115,9 @@ class PreparedStep(Step):
             self.notes.append(note)
         return super().__call__(x, y)
 
+    @abstractmethod
     def _prepare(self, x: Tensor, y: Tensor) -> Callable[[Tensor, Tensor], Tensor] | None:
         """Return the fast way for mini-batches like this one, or None where there is none; train on nothing."""
-        raise NotImplementedError
 
 
 class CompiledStep(PreparedStep):

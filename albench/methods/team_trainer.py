@@ -7,6 +7,7 @@ the same for all such methods. A copy of the whole network predicts: after train
 from __future__ import annotations
 
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
@@ -109,7 +110,7 @@ class TeamTrainer(Trainer):
         self.team.close()
 
 
-class Member:
+class Member(ABC):
     """One process's part: mini-batches in memory. Subclasses train on them."""
 
     def __init__(self, device: str) -> None:
@@ -126,14 +127,14 @@ class Member:
         """Forget mini-batches."""
         del self._batches[key]
 
+    @abstractmethod
     def train(self, key: int) -> list[dict[str, float]]:
         """Train on mini-batches that were taken, and return the losses of the last."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reset(self) -> None:
         """Be as freshly made."""
-        raise NotImplementedError
 
+    @abstractmethod
     def weights(self) -> dict[str, Any]:
         """Return the whole network's state, the same on every member."""
-        raise NotImplementedError
