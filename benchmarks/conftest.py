@@ -94,7 +94,11 @@ def train_and_record(benchmark, request):
         dataset = load_dataset(scenario.dataset, seed=scenario.seed)
         dtype = getattr(torch, scenario.precision)
         batches = dataset.batches(
-            batch_size=scenario.batch_size, count=scenario.minibatches, seed=scenario.seed, dtype=dtype
+            batch_size=scenario.batch_size,
+            count=scenario.minibatches,
+            seed=scenario.seed,
+            dtype=dtype,
+            device=scenario.device,
         )
         trainers = []
 

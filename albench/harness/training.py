@@ -31,7 +31,11 @@ def train(recipe: Recipe, *, data_dir: Path | None, console: Console, plain: boo
     for note in trainer.notes:
         console.print(note, markup=False)
     stream = dataset.stream(
-        batch_size=scenario.batch_size, count=scenario.minibatches, seed=scenario.seed, dtype=options.dtype
+        batch_size=scenario.batch_size,
+        count=scenario.minibatches,
+        seed=scenario.seed,
+        dtype=options.dtype,
+        device=options.device,
     )
     reached: float | None = None
     total_seconds = 0.0
