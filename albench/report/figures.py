@@ -4,16 +4,12 @@
 * `instances`: seconds against n at the deepest network; time has to be a line in n for any of this to mean something.
 * `learning`: time above, accuracy below, the same axis ℓ; fast and useless must be seen together.
 * `speedup`: AL's fastest over BP's fastest, with the line of equal speed, so that losses are as visible as wins.
-
-Drawn with matplotlib's objects, never through pyplot, whose figures are global state. Each figure knows the sentences
-that belong to it: what it shows (for those who do not see it), how it is read, and what it does not show.
+* `standings` (in `contest_figure`): who trains most in a second on the same lanes, everyone who took part.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib import rc_context
@@ -26,34 +22,12 @@ from albench.analysis.statistics import Interval
 from albench.methods import FOLDED
 from albench.report.accuracy import Accuracy
 from albench.report.answers import growth, heading
+from albench.report.contest_figure import standings_drawing
+from albench.report.drawing import WIDTH_INCHES, Drawing, canvas, drawing_of
 from albench.report.findings import Findings
-from albench.report.regimes import Regime, Series, Work
+from albench.report.regimes import Regime, Series
 from albench.report.style import MUTED, STYLE, Look, looks
 from albench.report.words import listed, number, percent, times
-
-WIDTH_INCHES = 5.6
-"""Narrow enough that letters stay legible when a phone shrinks the figure to its width."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Drawing:
-    """A finished figure and the sentences that belong to it."""
-
-    name: str
-    """File name without its end."""
-    title: str
-    alt: str
-    """What it shows, for those who do not see it."""
-    reading: str
-    """How to read it."""
-    limits: str
-    """What it does not show."""
-    work: Work | None
-    """The kind of work it belongs to; None: it belongs to all."""
-    svg: bytes
-    png: bytes
-    width: int
-    height: int
 
 
 def draw(findings: Findings) -> list[Drawing]:
@@ -61,6 +35,11 @@ def draw(findings: Findings) -> list[Drawing]:
     look = looks([series for regime in findings.sweeps for series in regime.everything])
     drawings: list[Drawing] = []
     with rc_context(STYLE):
+        drawings += [
+            standings_drawing(contest, f"standings-{i}")
+            for i, contest in enumerate(findings.contests, 1)
+            if len(contest.standings) > 1
+        ]
         if any(len(regime.comparisons) > 1 for regime in findings.sweeps):
             drawings.append(_speedup(findings.sweeps))
         for i, regime in enumerate(findings.sweeps, 1):
@@ -78,7 +57,7 @@ def draw(findings: Findings) -> list[Drawing]:
 
 def _depth(regime: Regime, look: dict[str, Look], tag: str) -> Drawing:
     """Draw milliseconds per mini-batch against ℓ, every series, with the fits and the knees of the lanes."""
-    figure, axes = _canvas(5.0)
+    figure, axes = canvas(5.0)
     for series in regime.everything:
         points = [point for depth in series.depths if (point := series.shown(depth, regime.minibatches))]
         style = look[series.name]
@@ -94,7 +73,7 @@ def _depth(regime: Regime, look: dict[str, Look], tag: str) -> Drawing:
     _legend(figure, {series.name: look[series.name] for series in regime.everything})
     projected = " Hollow marks on dashed lines are projected, not measured." if regime.projected else ""
     knee = f" The dotted upright marks where {listed(knees)} full (ℓ/2 = K)." if knees else ""
-    return _drawing(
+    return drawing_of(
         figure,
         name=f"{tag}-time-against-depth",
         title=f"Time against depth, {heading(regime)}",
@@ -119,7 +98,7 @@ def _instances_depth(regime: Regime) -> int:
 
 def _instances(regime: Regime, depth: int, look: dict[str, Look], tag: str) -> Drawing:
     """Draw seconds against training instances at one depth, with the fits."""
-    figure, axes = _canvas(4.6)
+    figure, axes = canvas(4.6)
     for series in regime.everything:
         points = [point for point in series.points if point.hidden_layers == depth]
         if not points:
@@ -137,7 +116,7 @@ def _instances(regime: Regime, depth: int, look: dict[str, Look], tag: str) -> D
     _log_axis(axes, "seconds, start to drained pipeline")
     axes.set_title(f"Time against training data, ℓ = {depth}")
     _legend(figure, {series.name: look[series.name] for series in regime.everything})
-    return _drawing(
+    return drawing_of(
         figure,
         name=f"{tag}-time-against-instances",
         title=f"Time against training data, {heading(regime)}",
@@ -204,7 +183,7 @@ def _learning(regime: Regime | None, accuracy: Accuracy, tag: str) -> Drawing:
     several = any(point.seeds > 1 for series in accuracy.series for point in series.points)
     bars = "; bars are 95 % intervals of the mean over seeds" if several else ""
     kind = "training to the end" if accuracy.trained_to_the_end else "the longest timed runs, which stop early"
-    return _drawing(
+    return drawing_of(
         figure,
         name=f"{tag}-accuracy-against-depth",
         title=f"Accuracy against depth, {heading(regime) if regime else accuracy.title}",
@@ -231,7 +210,7 @@ def _learning(regime: Regime | None, accuracy: Accuracy, tag: str) -> Drawing:
 
 def _speedup(regimes: Sequence[Regime]) -> Drawing:
     """Draw BP's fastest over AL's fastest against ℓ, a line a regime, with the line of equal speed."""
-    figure, axes = _canvas(4.4)
+    figure, axes = canvas(4.4)
     shown = [regime for regime in regimes if regime.comparisons]
     regime_looks = dict(zip(map(heading, shown), _regime_looks(len(shown)), strict=True))
     for regime in shown:
@@ -258,7 +237,7 @@ def _speedup(regimes: Sequence[Regime]) -> Drawing:
         )
     axes.set_title("AL's fastest engine against BP's fastest")
     _legend(figure, regime_looks)
-    return _drawing(
+    return drawing_of(
         figure,
         name="speedup-against-depth",
         title="Speed-up against depth",
@@ -291,12 +270,6 @@ def _growth_words(regime: Regime) -> str:
             first, last, start, end = grown
             parts.append(f"{series.name} {number(start)} ms at ℓ = {first} to {number(end)} ms at ℓ = {last}")
     return "Milliseconds per mini-batch against hidden layers, both axes logarithmic: " + "; ".join(parts) + "."
-
-
-def _canvas(height: float) -> tuple[Figure, Axes]:
-    """Return an empty figure with one pair of axes."""
-    figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
-    return figure, figure.subplots()
 
 
 def _bars(axes: Axes, x: Sequence[float], values: Sequence[Interval], style: Look) -> None:
@@ -366,24 +339,3 @@ def _legend(figure: Figure, styles: dict[str, Look]) -> None:
     handles = [Line2D([], [], **(style.line | style.marks), label=name) for name, style in styles.items()]
     columns = 1 if max(map(len, styles), default=0) > 34 else 2
     figure.legend(handles=handles, loc="outside lower left", ncols=columns)
-
-
-def _drawing(
-    figure: Figure, *, name: str, title: str, alt: str, reading: str, limits: str, work: Work | None
-) -> Drawing:
-    """Save a figure as SVG and PNG, without the date, so that the same records give the same bytes."""
-    svg, png = io.BytesIO(), io.BytesIO()
-    figure.savefig(svg, format="svg", metadata={"Date": None})
-    figure.savefig(png, format="png", dpi=160)
-    return Drawing(
-        name=name,
-        title=title,
-        alt=alt,
-        reading=reading,
-        limits=limits,
-        work=work,
-        svg=svg.getvalue(),
-        png=png.getvalue(),
-        width=round(96 * figure.get_figwidth()),
-        height=round(96 * figure.get_figheight()),
-    )

@@ -33,7 +33,7 @@ from albench.report.answers import (
 from albench.report.contest_tables import grid_tables, standings_table
 from albench.report.contest_words import contest_answer, contest_sentence, fairness_sentence
 from albench.report.contests import Contest
-from albench.report.figures import Drawing
+from albench.report.drawing import Drawing
 from albench.report.findings import Findings
 from albench.report.grouping import LAUNCH_BOUND_SHARE
 from albench.report.regimes import Regime
@@ -56,7 +56,7 @@ def page_html(findings: Findings, drawings: Sequence[Drawing], *, command: str, 
         failure_words=f"{counted(len(findings.failures), 'scenario')} could not be measured.",
         speedup=_figure(drawings, "speedup-against-depth"),
         compared=any(regime.comparisons for regime in findings.sweeps),
-        contests=[_contest(contest, findings) for contest in findings.contests],
+        contests=[_contest(contest, findings, drawings, i) for i, contest in enumerate(findings.contests, 1)],
         regimes=[_regime(regime, findings.accuracy_of(regime), drawings) for regime in findings.sweeps],
         parameters=[tabulation.parameter_table(regime) for regime in findings.regimes],
         accuracies=[_accuracy(accuracy, drawings) for accuracy in findings.accuracies],
@@ -127,14 +127,15 @@ def _regime(regime: Regime, accuracy: Accuracy | None, drawings: Sequence[Drawin
     }
 
 
-def _contest(contest: Contest, findings: Findings) -> dict[str, Any]:
-    """Return what the page shows of a contest; a regime of a single point has no section of its own."""
+def _contest(contest: Contest, findings: Findings, drawings: Sequence[Drawing], place: int) -> dict[str, Any]:
+    """Return what the page shows of the contest in this place; a regime of one point has no section of its own."""
     told = [regime for regime in findings.regimes if regime.work == contest.work and regime not in findings.sweeps]
     return {
         "title": contest.title[0].upper() + contest.title[1:],
         "sentence": contest_sentence(contest),
         "fairness": fairness_sentence(contest),
         "no_measure": contest.one_lane is None and any(one.microbatches for one in contest.standings),
+        "figure": _figure([drawing for drawing in drawings if drawing.name == f"standings-{place}"], ""),
         "standings": standings_table(contest),
         "grids": grid_tables(contest),
         "failures": tabulation.failure_table(contest.failures, caption=f"Not measured, {contest.title}"),

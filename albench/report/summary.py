@@ -19,7 +19,7 @@ from albench.report.answers import (
 )
 from albench.report.contest_tables import contest_tables
 from albench.report.contest_words import contest_answer
-from albench.report.figures import Drawing
+from albench.report.drawing import Drawing
 from albench.report.findings import Findings
 from albench.report.tables import Table, markdown, markdown_text
 

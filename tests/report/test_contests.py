@@ -226,11 +226,12 @@ def test_a_contest_of_one_point_does_not_drown_in_undecided_verdicts(tmp_path: P
     assert outline.faults == []
     assert "Only 1 depth measured" not in outline.text
     assert "Verdicts," not in outline.text
-    assert not [tag for tag, _ in outline.tags if tag == "img"]
+    images = [attributes["alt"] for tag, attributes in outline.tags if tag == "img"]
+    assert [alt.partition(":")[0] for alt in images] == ["Training instances a second"] * 2
     assert "Who trains a network fastest on the same lanes?" in outline.text
     assert "product share" not in outline.text
     assert plain(contest_sentence(found.contests[0])) in outline.text
-    assert not list((tmp_path / "figures").iterdir())
+    assert {file.stem for file in (tmp_path / "figures").iterdir()} == {"standings-1", "standings-2"}
 
 
 def test_a_sweep_beside_a_contest_keeps_its_verdicts(tmp_path: Path) -> None:
