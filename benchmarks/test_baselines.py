@@ -17,7 +17,7 @@ from albench.harness.suites import suite_scenarios
 from benchmarks.contest import Contender
 from benchmarks.test_engines import batches
 
-SIZES = {"width": 1024, "batch_size": 256, "minibatches": 24}
+SIZES = {"width": 1024, "batch_size": 256, "minibatches": 12}
 SMOKE = {"width": 16, "batch_size": 64, "minibatches": 4}
 PIPELINES = ("gpipe", "1f1b", "interleaved-1f1b", "zero-bubble")
 TARGETS = dict.fromkeys(PIPELINES, "≥ 2")
