@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +17,7 @@ from rich.table import Table
 import albench
 from albench.data import DATASETS
 from albench.errors import UsageError
-from albench.harness import benchmark_json, environment, records, runner, suites
+from albench.harness import benchmark_json, environment, estimate, records, runner, suites
 from albench.harness.availability import engine_availability, refuse_missing_cuda, share_availability
 from albench.harness.progress import SweepProgress
 from albench.harness.recipe import Recipe
@@ -101,8 +102,9 @@ def _measure_and_report(
 ) -> None:
     """Run a suite, print its tables and write its page."""
     scenarios = suites.suite_scenarios(suite, overrides)
-    if overrides.device == "cuda":
+    if any(scenario.device == "cuda" for scenario in scenarios):
         refuse_missing_cuda(environment.describe())
+    started = time.monotonic()
     with SweepProgress(out, plain=no_progress, limit_seconds=limits.sweep_seconds) as progress:
         sweep = runner.run_sweep(
             scenarios,
@@ -114,6 +116,7 @@ def _measure_and_report(
             order_seed=order_seed,
             retry_failed=retry_failed,
         )
+    sweep_seconds = time.monotonic() - started
     for warning in sweep.warnings:
         err.print(f"albench: {warning}", markup=False)
     if not sweep.measured:
@@ -127,10 +130,16 @@ def _measure_and_report(
         out.print(table)
     page = report.render(sweep.records, directory, command=_command())
     out.print(
-        f"{sweep.run} cases measured now, {sweep.resumed} were on file; {sweep.stopped_because}.\n"
+        f"{sweep.run} cases measured now, {sweep.resumed} were on file; {sweep.stopped_because}. "
+        f"{_pace(sweep.run, sweep_seconds)}\n"
         f"Records: {directory / records.FILE_NAME}\nReport:  {page}",
         markup=False,
     )
+
+
+def _pace(cases: int, seconds: float) -> str:
+    """Return what a sweep took, in words."""
+    return f"It took {seconds:.1f} s, {seconds / cases:.2f} s a case." if cases else "Nothing was left to do."
 
 
 @app.command()
@@ -317,7 +326,7 @@ def list_(
             for scenario in scenarios:
                 cases.add_row(scenario.key, scenario.describe())
             out.print(cases)
-            seconds = sum(map(runner.estimated_seconds, scenarios))
+            seconds = sum(map(estimate.estimated_seconds, scenarios))
             out.print(f"{len(scenarios)} cases, very roughly {seconds / 60:.1f} minutes a round on a machine like this")
             return
         named = Table("suite", "question", "cases", title="Suites", title_justify="left")

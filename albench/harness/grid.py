@@ -59,6 +59,11 @@ def al_threads(lanes: int) -> Contender:
     return Contender(method="al", engine="threads", lanes=lanes)
 
 
+def al_ranks(lanes: int) -> Contender:
+    """Return AL on `lanes` processes."""
+    return Contender(method="al", engine="ranks", lanes=lanes)
+
+
 def bp_threads(lanes: int) -> Contender:
     """Return BP with `lanes` intra-op threads: the same cores used the other way."""
     return Contender(method="bp", engine="eager", lanes=lanes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import time
 import traceback
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
@@ -17,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from albench.errors import UsageError, one_line
+from albench.harness.free_memory import free_memory_bytes
 from albench.harness.outcome import Failure, Outcome
 from albench.harness.scenario import Scenario
 from albench.process import (
@@ -34,10 +36,25 @@ from albench.process import (
 PRELOAD = "albench.harness.preload"
 EXIT_SECONDS = 2.0
 """How long a case that has answered may take to exit by itself."""
+LOOK_SECONDS = 0.25
+"""How often the free memory is looked at: a look takes some tens of microseconds, and no case fills gigabytes between
+two looks."""
+FREE_SHARE = 0.9
+"""A case may take this share of the memory that is free when it starts. Beyond, the system would begin to kill what it
+chooses, and that may be the sweep."""
 
 
-def run_isolated(scenario: Scenario, *, data_dir: Path | None, limit_seconds: float) -> Outcome | Failure:
-    """Measure a scenario in a fresh process; return the outcome, or why there is none. Never hangs."""
+def run_isolated(
+    scenario: Scenario, *, data_dir: Path | None, limit_seconds: float, limit_bytes: int | None = None
+) -> Outcome | Failure:
+    """Measure a scenario in a fresh process; return the outcome, or why there is none. Never hangs.
+
+    `limit_bytes` is how far the free memory may fall meanwhile, so that processes which the case starts count, whoever
+    their parent is; None: most of what is free now.
+    """
+    free_bytes = free_memory_bytes()
+    if limit_bytes is None:
+        limit_bytes = int(FREE_SHARE * free_bytes)
     server = forkserver(PRELOAD)
     receiver, sender = server.Pipe(duplex=False)
     process = server.Process(
@@ -49,9 +66,8 @@ def run_isolated(scenario: Scenario, *, data_dir: Path | None, limit_seconds: fl
     sender.close()
     grace_seconds = 0.0
     try:
-        # The pipe is ready when the case has answered and also when it has died, which closes its end.
-        if not receiver.poll(limit_seconds):
-            return Failure(status="timed-out", reason=f"not done after its limit of {limit_seconds:g} s")
+        if failure := _watch(receiver, limit_seconds, free_bytes - limit_bytes):
+            return failure
         grace_seconds = EXIT_SECONDS
         with contextlib.suppress(EOFError):
             return _answer(receiver.recv_bytes())
@@ -60,6 +76,22 @@ def run_isolated(scenario: Scenario, *, data_dir: Path | None, limit_seconds: fl
     finally:
         receiver.close()
         end_process(process, grace_seconds)
+
+
+def _watch(receiver: connection.Connection, limit_seconds: float, least_free_bytes: int) -> Failure | None:
+    """Wait until a case has answered or died; return why it has to be ended where it goes beyond its limits."""
+    deadline = time.monotonic() + limit_seconds
+    # The pipe is ready when the case has answered and also when it has died, which closes its end.
+    while not receiver.poll(max(0.0, min(LOOK_SECONDS, deadline - time.monotonic()))):
+        if time.monotonic() >= deadline:
+            return Failure(status="timed-out", reason=f"not done after its limit of {limit_seconds:g} s")
+        free_bytes = free_memory_bytes()
+        if free_bytes < least_free_bytes:
+            return Failure(
+                status="out-of-memory",
+                reason=f"ended when {free_bytes / 2**30:.1f} GiB of memory were left, to spare the rest of the sweep",
+            )
+    return None
 
 
 def _answer(message: bytes) -> Outcome | Failure:

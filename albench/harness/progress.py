@@ -45,6 +45,13 @@ class SweepProgress:
             self._task = self._bar.add_task("starting", total=max(estimated_seconds, 1e-9), left="")
             self._bar.start()
 
+    def added(self, estimated_seconds: float, cases: int) -> None:
+        """So much more work has come up."""
+        self._estimated += estimated_seconds
+        self._cases += cases
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, total=max(self._estimated, 1e-9))
+
     def started(self, scenario: Scenario, number: int) -> None:
         """A case starts."""
         self._number += 1

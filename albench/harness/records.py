@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import os
 import warnings
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +33,9 @@ class Record(msgspec.Struct, kw_only=True, frozen=True, tag_field="format", tag=
     scenario: Scenario
     round: int
     """Counted from 0; every round of a scenario ran in a fresh process of its own."""
+    attempt: int = 0
+    """Counted from 0; a later attempt at a round was made because the one before failed, or the machine was off its
+    pace then. `albench.harness.control.latest` chooses."""
     status: Status
     started_at: str
     """When the case started, ISO 8601 with time zone."""
@@ -159,6 +161,6 @@ class RecordFile:
         self.close()
 
 
-def measured(records: Iterable[Record]) -> Iterator[Record]:
-    """Yield the records that hold a time."""
-    return (record for record in records if record.status == "measured" and record.seconds is not None)
+def is_measured(record: Record) -> bool:
+    """Whether a record holds a time that can be one."""
+    return record.status == "measured" and record.seconds is not None and record.seconds > 0

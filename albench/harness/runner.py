@@ -5,12 +5,12 @@ minute of the machine falls on all methods alike. Rounds go on until every scena
 the rounds or the time are up; which of them it was is in the summary. What is on file already is not run again.
 
 A case that fails, hangs or runs out of memory is a record, never the end of the sweep. After an out-of-memory the
-deeper cases of the same line are skipped, and say so.
+larger cases of the same line are skipped, and say so. A control case runs through the sweep; what was measured while it
+was off its pace is measured once more (`albench.harness.control`).
 """
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import random
 import time
@@ -19,14 +19,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from albench.analysis.statistics import median_interval, relative_half_width
 from albench.errors import UsageError
 from albench.harness import environment
+from albench.harness.control import CONTROL, RERUN_SHARE, ControlClock, flags, is_control, without_controls
+from albench.harness.estimate import estimated_seconds
+from albench.harness.history import History
 from albench.harness.isolation import run_isolated
 from albench.harness.outcome import Failure, Outcome
-from albench.harness.records import Record, RecordFile, Status
+from albench.harness.records import Record, RecordFile, Status, is_measured
 from albench.harness.scenario import Scenario
-from albench.methods.cutting import PIPELINES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +42,16 @@ class Limits:
     """After this no case of a further round starts. The first round is always finished: half a grid is no grid."""
     case_seconds: float = 300.0
     """A case that is not done after this is ended and recorded as timed out."""
+    case_bytes: int | None = None
+    """A case while which free memory falls by more than this is ended; None: most of what is free when it starts."""
+    control: bool = True
+    """Whether the control case runs through the sweep."""
 
     def __post_init__(self) -> None:
         """Refuse limits that would run nothing."""
         if self.rounds < 1:
             raise UsageError(f"rounds is {self.rounds}: give a whole number of at least 1")
-        for name in ("relative_half_width", "sweep_seconds", "case_seconds"):
+        for name in ("relative_half_width", "sweep_seconds", "case_seconds", "case_bytes"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UsageError(f"{name.replace('_', ' ')} is {value}: give a number above 0")
@@ -57,6 +62,9 @@ class Progress(Protocol):
 
     def planned(self, estimated_seconds: float, cases: int) -> None:
         """So much work lies ahead."""
+
+    def added(self, estimated_seconds: float, cases: int) -> None:
+        """So much more work has come up."""
 
     def started(self, scenario: Scenario, number: int) -> None:
         """A case starts."""
@@ -70,7 +78,7 @@ class Sweep:
     """What a sweep did."""
 
     records: list[Record] = field(default_factory=list)
-    """All records of the sweep's scenarios, old and new."""
+    """All records of the sweep's scenarios and of the control, old and new, in the order of measuring."""
     run: int = 0
     """Cases run now."""
     resumed: int = 0
@@ -84,8 +92,8 @@ class Sweep:
 
     @property
     def measured(self) -> int:
-        """Records that hold a time."""
-        return sum(record.status == "measured" for record in self.records)
+        """Records that hold a time, controls aside."""
+        return sum(map(is_measured, without_controls(self.records)))
 
 
 def run_sweep(
@@ -107,45 +115,163 @@ def run_sweep(
         raise UsageError("there is no scenario to run: widen the filters")
     scenarios = list(dict.fromkeys(scenarios))
     surroundings = environment.describe()
-    sweep = Sweep(order_seed=order_seed)
-    started = time.monotonic()
+    keys = {scenario.key for scenario in scenarios}
     with RecordFile(directory) as file:
-        keys = {scenario.key for scenario in scenarios}
-        history = _History(record for record in file.existing if record.key in keys)
-        sweep.records = history.all
+        history = History(record for record in file.existing if record.key in keys or is_control(record))
+        sweep = Sweep(order_seed=order_seed, records=history.all)
         sweep.warnings = _differences(history.all, surroundings)
-        plan = [(number, scenario) for number in range(limits.rounds) for scenario in _wanting(scenarios, number)]
-        todo = [(n, s) for n, s in plan if not history.has(s, n, retry_failed)]
-        sweep.resumed = len(plan) - len(todo)
-        progress.planned(sum(estimated_seconds(s) for _, s in todo), len(todo))
-        for number in range(limits.rounds):
-            wanting = _wanting(scenarios, number)
-            if number and all(history.known(s, limits.relative_half_width) for s in wanting):
-                sweep.stopped_because = f"every median is known within {limits.relative_half_width:.0%}"
-                break
-            random.Random(f"{order_seed}/{number}").shuffle(wanting)
-            for scenario in wanting:
-                if history.has(scenario, number, retry_failed):
-                    continue
-                if number and history.known(scenario, limits.relative_half_width):
-                    continue
-                if number and limits.sweep_seconds and time.monotonic() - started > limits.sweep_seconds:
-                    sweep.stopped_because = f"the time limit of {limits.sweep_seconds:g} s was reached"
-                    return sweep
-                progress.started(scenario, number)
-                record = _run_case(scenario, number, history, limits, data_dir, suite, surroundings)
-                file.append(record)
-                history.add(record)
-                sweep.run += 1
-                progress.finished(record, estimated_seconds(scenario))
-        else:
-            sweep.stopped_because = f"all {limits.rounds} rounds are done"
+        runner = _Runner(
+            scenarios=scenarios,
+            history=history,
+            file=file,
+            sweep=sweep,
+            limits=limits,
+            progress=progress,
+            data_dir=data_dir,
+            suite=suite,
+            surroundings=surroundings,
+            retry_failed=retry_failed,
+        )
+        runner.run()
+    left = len(flags(sweep.records))
+    if left:
+        sweep.warnings.append(
+            f"{left} measurement{'s were' if left > 1 else ' was'} taken while the machine was off its pace (the "
+            "control case moved by more than 15 %): end what else is running on it and give a new --out"
+        )
     return sweep
 
 
-def _wanting(scenarios: Iterable[Scenario], number: int) -> list[Scenario]:
-    """Return the scenarios of a round: training to the end is done once, its accuracy does not vary from run to run."""
-    return [scenario for scenario in scenarios if number == 0 or scenario.purpose == "time"]
+@dataclass(kw_only=True)
+class _Runner:
+    """One sweep, while it runs."""
+
+    scenarios: list[Scenario]
+    history: History
+    file: RecordFile
+    sweep: Sweep
+    limits: Limits
+    progress: Progress
+    data_dir: Path | None
+    suite: str
+    surroundings: dict[str, Any]
+    retry_failed: bool
+    control: ControlClock = field(default_factory=ControlClock)
+
+    def __post_init__(self) -> None:
+        """Start the clock."""
+        self.started = time.monotonic()
+
+    def run(self) -> None:
+        """Run round after round until one of the limits is reached."""
+        plan = [(number, scenario) for number in range(self.limits.rounds) for scenario in self._wanting(number)]
+        todo = [(number, scenario) for number, scenario in plan if not self._has(scenario, number)]
+        self.sweep.resumed = len(plan) - len(todo)
+        self.progress.planned(sum(estimated_seconds(scenario) for _, scenario in todo), len(todo))
+        for number in range(self.limits.rounds):
+            if number and all(self._known(scenario) for scenario in self._wanting(number)):
+                self.sweep.stopped_because = f"every median is known within {self.limits.relative_half_width:.0%}"
+                return
+            if not self._round(number):
+                self.sweep.stopped_because = f"the time limit of {self.limits.sweep_seconds:g} s was reached"
+                return
+        self.sweep.stopped_because = f"all {self.limits.rounds} rounds are done"
+
+    def _round(self, number: int) -> bool:
+        """Run one round, and what was flagged in it once more; return False where time was up before its end."""
+        wanting = self._wanting(number)
+        random.Random(f"{self.sweep.order_seed}/{number}").shuffle(wanting)
+        for scenario in wanting:
+            if self._has(scenario, number) or (number and self._known(scenario)):
+                continue
+            if number and self._time_is_up:
+                return False
+            self._case(scenario, number)
+        self._control(at_once=True)
+        again = self.history.flagged(number, most=int(len(wanting) * RERUN_SHARE))
+        if again and not self._time_is_up:
+            self.progress.added(sum(estimated_seconds(flag.record.scenario) for flag in again), len(again))
+            for flag in again:
+                if self._time_is_up:
+                    break
+                self._case(flag.record.scenario, number)
+            self._control(at_once=True)
+        return True
+
+    @property
+    def _time_is_up(self) -> bool:
+        limit = self.limits.sweep_seconds
+        return limit is not None and time.monotonic() - self.started > limit
+
+    def _wanting(self, number: int) -> list[Scenario]:
+        """Return the scenarios of a round: training to the end is done once, its accuracy is the same every time."""
+        return [scenario for scenario in self.scenarios if number == 0 or scenario.purpose == "time"]
+
+    def _has(self, scenario: Scenario, number: int) -> bool:
+        return self.history.has(scenario, number, self.retry_failed)
+
+    def _known(self, scenario: Scenario) -> bool:
+        return self.history.known(scenario, self.limits.relative_half_width)
+
+    def _case(self, scenario: Scenario, number: int) -> None:
+        """Run one case and file its record, after a control where one is due."""
+        self._control()
+        self.progress.started(scenario, number)
+        record = self._measured(scenario, number)
+        self._keep(record)
+        self.sweep.run += 1
+        self.progress.finished(record, estimated_seconds(scenario))
+
+    def _control(self, *, at_once: bool = False) -> None:
+        """Run the control where it is due; `at_once`: where anything was measured since."""
+        since = bool(self.history.all) and not is_control(self.history.all[-1]) and self.sweep.run > 0
+        if self.limits.control and (since if at_once else self.control.due):
+            number = sum(map(is_control, self.history.all))
+            self._keep(self._measured(CONTROL, number))
+            self.control.ran()
+
+    def _keep(self, record: Record) -> None:
+        self.file.append(record)
+        self.history.add(record)
+
+    def _measured(self, scenario: Scenario, number: int) -> Record:
+        """Run one case and return its record."""
+        started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+        def record(status: Status, **fields: Any) -> Record:
+            return Record(
+                key=scenario.key,
+                scenario=scenario,
+                round=number,
+                attempt=self.history.attempts(scenario, number),
+                status=status,
+                started_at=started_at,
+                environment=self.surroundings,
+                suite=self.suite,
+                instances=scenario.instances,
+                **fields,
+            )
+
+        earlier = self.history.out_of_memory_before(scenario)
+        if earlier is not None:
+            small = earlier.scenario
+            sizes = f"ℓ = {small.hidden_layers}, width {small.width}, batch {small.batch_size}"
+            return record("skipped", reason=f"the same case with {sizes} ran out of memory")
+        answer = run_isolated(
+            scenario,
+            data_dir=self.data_dir,
+            limit_seconds=self.limits.case_seconds,
+            limit_bytes=self.limits.case_bytes,
+        )
+        if isinstance(answer, Failure):
+            if answer.usage:
+                raise UsageError(answer.reason)
+            return record(answer.status, reason=answer.reason)
+        return record("measured", **_fields(answer))
+
+
+def _fields(outcome: Outcome) -> dict[str, Any]:
+    return {name: getattr(outcome, name) for name in outcome.__struct_fields__}
 
 
 def _differences(records: Iterable[Record], surroundings: dict[str, Any]) -> list[str]:
@@ -160,113 +286,3 @@ def _differences(records: Iterable[Record], surroundings: dict[str, Any]) -> lis
         f"records on file were made under other conditions ({', '.join(different)} differ): "
         "for times that can be compared give a new --out"
     ]
-
-
-class _History:
-    """What is on file about a sweep's scenarios."""
-
-    def __init__(self, records: Iterable[Record]) -> None:
-        self.all = list(records)
-
-    def add(self, record: Record) -> None:
-        self.all.append(record)
-
-    def has(self, scenario: Scenario, number: int, retry_failed: bool) -> bool:
-        """Whether a round of a scenario needs no further run."""
-        return any(
-            record.key == scenario.key and record.round == number and (record.status == "measured" or not retry_failed)
-            for record in self.all
-        )
-
-    def known(self, scenario: Scenario, target: float) -> bool:
-        """Whether a scenario's median time is known within `target`, or it cannot be measured at all."""
-        mine = [record for record in self.all if record.key == scenario.key]
-        seconds = [record.seconds for record in mine if record.seconds is not None]
-        if not seconds:
-            return bool(mine)
-        return relative_half_width(median_interval(seconds)) <= target
-
-    def out_of_memory_before(self, scenario: Scenario) -> Record | None:
-        """Return the record of a shallower case of the same line that ran out of memory."""
-        return next(
-            (
-                record
-                for record in self.all
-                if record.status == "out-of-memory"
-                and _line(record.scenario) == _line(scenario)
-                and record.scenario.hidden_layers < scenario.hidden_layers
-            ),
-            None,
-        )
-
-
-def _line(scenario: Scenario) -> dict[str, Any]:
-    """Return what all depths of one line have in common; no scenario, for it may not be one at another depth."""
-    own = ("hidden_layers", "minibatches", "seed", "purpose")
-    return {name: value for name, value in dataclasses.asdict(scenario).items() if name not in own}
-
-
-def _run_case(
-    scenario: Scenario,
-    number: int,
-    history: _History,
-    limits: Limits,
-    data_dir: Path | None,
-    suite: str,
-    surroundings: dict[str, Any],
-) -> Record:
-    """Run one case and return its record."""
-    started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-    def record(status: Status, **fields: Any) -> Record:
-        return Record(
-            key=scenario.key,
-            scenario=scenario,
-            round=number,
-            status=status,
-            started_at=started_at,
-            environment=surroundings,
-            suite=suite,
-            instances=scenario.instances,
-            **fields,
-        )
-
-    earlier = history.out_of_memory_before(scenario)
-    if earlier is not None:
-        depth = earlier.scenario.hidden_layers
-        return record("skipped", reason=f"the same case with ℓ = {depth} ran out of memory")
-    answer = run_isolated(scenario, data_dir=data_dir, limit_seconds=limits.case_seconds)
-    if isinstance(answer, Failure):
-        if answer.usage:
-            raise UsageError(answer.reason)
-        return record(answer.status, reason=answer.reason)
-    return record("measured", **_fields(answer))
-
-
-def _fields(outcome: Outcome) -> dict[str, Any]:
-    return {name: getattr(outcome, name) for name in outcome.__struct_fields__}
-
-
-def estimated_seconds(scenario: Scenario) -> float:
-    """Return a rough guess of a case's seconds, to weigh progress by; only its proportions matter.
-
-    Per layer and mini-batch: a fixed price for launching (lower where a stack shares it), and arithmetic at about
-    3·10¹⁰ operations a second, forward, backward and the optimizer's pass over the weights.
-    """
-    layers = scenario.hidden_layers
-    stacked, one_by_one = {"fused": 2e-5, "graph": 2e-5}, {"eager": 5e-5, "compiled": 5e-5}
-    launches = (stacked | one_by_one).get(scenario.engine, 2.5e-4) * layers + 4e-4
-    arithmetic = layers * (6 * scenario.batch_size + 30) * scenario.width**2 / 3e10
-    fills = scenario.method == "al" and scenario.engine in ("fused", "graph")
-    ticks = scenario.minibatches + (layers // 2 if fills else 0)
-    # The processes of a team must meet, and compiling is part of a case and not of its time.
-    start = {"ranks": 1.0, "compiled": 20.0}.get(scenario.engine, 0.25)
-    return start + ticks * (launches * scenario.microbatches + arithmetic / _overlap(scenario))
-
-
-def _overlap(scenario: Scenario) -> float:
-    """Return how many times as fast the arithmetic goes on all lanes of a method beside AL and BP, at its best."""
-    lanes, microbatches = scenario.lanes, scenario.microbatches
-    if scenario.method in PIPELINES:
-        return lanes * microbatches / (microbatches + lanes - 1)
-    return {"ddp": lanes, "al-ddp": scenario.replicas}.get(scenario.method, 1)

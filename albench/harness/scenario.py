@@ -19,8 +19,9 @@ from albench.errors import UsageError, unknown_name
 from albench.methods import FOLDED, lanes_run_components, method_named
 from albench.methods.cutting import check_cut
 
-Purpose = Literal["time", "accuracy"]
-"""What a scenario is run for: a point of a time fit, or a network trained to the end."""
+Purpose = Literal["time", "accuracy", "control"]
+"""What a scenario is run for: a point of a time fit, a network trained to the end, or telling whether the machine kept
+its pace meanwhile."""
 
 PRECISIONS = ("float32", "float64")
 DEVICES = ("cpu", "cuda")
@@ -62,7 +63,7 @@ class Scenario:
     seed: int = 0
     """Seed of weights and of the order of the data."""
     purpose: Purpose = "time"
-    """"time": a point of a time sweep; "accuracy": trained to the end."""
+    """"time": a point of a time sweep; "accuracy": trained to the end; "control": the case that watches the machine."""
     microbatches: int = 1
     """M, microbatches that each mini-batch is cut into; only for methods that do that."""
     replicas: int = 1

@@ -18,6 +18,7 @@ from albench.harness.grid import (
     Contender,
     Grid,
     al_fused,
+    al_ranks,
     al_threads,
     bp_compiled,
     bp_threads,
@@ -135,6 +136,71 @@ def _accuracy(lanes: int) -> list[Grid]:  # noqa: ARG001 - lanes change no accur
     ]
 
 
+def _engines(lanes: int) -> list[Grid]:
+    everyone = (AL_SERIAL, al_threads(lanes), al_ranks(lanes), AL_FUSED, al_fused(lanes), BP, bp_threads(lanes))
+    contenders = tuple(dict.fromkeys(everyone))
+    return [
+        Grid(contenders=contenders, hidden_layers=(2, 8, 32), minibatches=(16, 48, 128), **SMALL),
+        Grid(contenders=contenders, hidden_layers=(2, 4, 8), minibatches=(6, 16, 32), **LARGE),
+    ]
+
+
+def lane_counts(cores: int) -> tuple[int, ...]:
+    """Return 1, 2, 4 … lanes for a machine with so many cores."""
+    return tuple(1 << i for i in range(min(cores, MOST_BASELINE_LANES).bit_length()))
+
+
+def _devices(cores: int) -> list[Grid]:
+    def on(lanes: int, hidden_layers: int) -> Grid:
+        ddp = Contender(method="ddp", engine="ranks", lanes=lanes)
+        cut = [one for one in pipelines(lanes, hidden_layers + 1) if one.method in ("gpipe", "1f1b")]
+        alone = (AL_SERIAL,) if lanes == 1 else (al_threads(lanes), al_ranks(lanes), ddp, *cut)
+        return Grid(
+            contenders=tuple(dict.fromkeys((*alone, bp_threads(lanes)))),
+            hidden_layers=(hidden_layers,),
+            minibatches=(24,),
+            **LARGE,
+        )
+
+    strong = [on(lanes, DEVICES_LAYERS) for lanes in lane_counts(cores)]
+    # Weak scaling: every lane gets two components, however many lanes there are.
+    weak = [on(lanes, 4 * lanes) for lanes in lane_counts(cores) if 4 * lanes != DEVICES_LAYERS]
+    return [*strong, *weak]
+
+
+def _gpu(cores: int) -> list[Grid]:  # noqa: ARG001 - the lanes are streams, not cores
+    al = [Contender(method="al", engine=engine) for engine in ("serial", "fused")]
+    al += [Contender(method="al", engine=engine, lanes=GPU_LANES) for engine in ("streams", "graph")]
+    bp = [Contender(method="bp", engine=engine) for engine in ("eager", "compiled", "graph")]
+    return [
+        Grid(
+            contenders=(*al, *bp),
+            hidden_layers=(2, 4, 8, 16, 32, 64, 128),
+            widths=(width,),
+            batch_sizes=(128,),
+            minibatches=(32, 96, 256),
+            device="cuda",
+        )
+        for width in (256, 1024)
+    ]
+
+
+def _harness(cores: int) -> list[Grid]:  # noqa: ARG001 - nothing runs
+    return [
+        Grid(
+            contenders=(Contender(method="idle", engine="eager"),),
+            hidden_layers=(2,),
+            widths=(8,),
+            batch_sizes=(8,),
+            minibatches=(1,),
+            dataset="synthetic",
+            seeds=tuple(range(200)),
+        )
+    ]
+
+
+DEVICES_LAYERS = 16
+GPU_LANES = 8
 MOST_BASELINE_LANES = 8
 BASELINE_LAYERS, BASELINE_BATCH = 8, 256
 BASELINE_SECONDS = 400.0
@@ -155,7 +221,7 @@ def _baselines(cores: int, *, width: int, bridge_factor: int | None = None) -> l
         bp_compiled(lanes),
         AL_SERIAL,
         al_threads(lanes),
-        Contender(method="al", engine="ranks", lanes=lanes),
+        al_ranks(lanes),
         al_fused(lanes),
         Contender(method="ddp", engine="ranks", lanes=lanes),
         Contender(method="al-ddp", engine="threads", replicas=lanes),
@@ -190,6 +256,10 @@ SUITES: dict[str, Suite] = {
     "depth": Suite(description="time against depth ℓ, where launches rule and where arithmetic rules", grids=_depth),
     "samples": Suite(description="time against n, the training instances", grids=_samples),
     "batch": Suite(description="throughput against batch size", grids=_batch),
+    "devices": Suite(
+        description="everyone on 1, 2, 4 … lanes: the same network, and one that grows with the lanes", grids=_devices
+    ),
+    "engines": Suite(description="every engine of AL that runs on a CPU, in both regimes", grids=_engines),
     "accuracy": Suite(description="held-out accuracy against depth, five seeds, two learning rates", grids=_accuracy),
     "baselines": Suite(
         description="AL, BP, pipelines of BP and data parallelism on the same lanes, at equal depth",
@@ -203,6 +273,8 @@ SUITES: dict[str, Suite] = {
         rounds=6,
         sweep_seconds=BASELINE_SECONDS,
     ),
+    "gpu": Suite(description="depth ℓ to 128 on a CUDA device: every engine of AL and of BP", grids=_gpu),
+    "harness": Suite(description="200 cases that do nothing: what the harness itself costs", grids=_harness, rounds=1),
 }
 
 

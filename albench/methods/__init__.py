@@ -84,6 +84,7 @@ METHODS: dict[str, Method] = {
     "al-ddp": Method(
         title="AL + DDP", engines=("threads",), lane_engines=("threads",), module="albench.methods.al_ddp"
     ),
+    "idle": Method(title="Idle", engines=("eager",), module="albench.methods.idle"),
 }
 FOLDED = ("al", "al-ddp")
 """The methods that train the folded AL network; all others train its BP twin."""

@@ -16,10 +16,10 @@ from functools import cached_property
 
 from albench.analysis import baselines
 from albench.analysis.baselines import Side, Standing
-from albench.harness.records import Record
+from albench.harness.records import Record, is_measured
 from albench.methods import FOLDED, METHODS, method_named
 from albench.methods.cutting import PIPELINES
-from albench.report.failures import Failure, failures_of, is_measured
+from albench.report.failures import Failure, failures_of
 from albench.report.grouping import by_series, spread, titles_of
 from albench.report.regimes import Work, scaled
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from albench.harness.records import Record
+from albench.harness.records import Record, is_measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,11 +18,6 @@ class Failure:
     status: str
     reason: str
     rounds: int
-
-
-def is_measured(record: Record) -> bool:
-    """Whether a record holds a time that can be one."""
-    return record.status == "measured" and record.seconds is not None and record.seconds > 0
 
 
 def failures_of(records: Iterable[Record]) -> list[Failure]:

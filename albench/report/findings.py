@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from albench.errors import UsageError
-from albench.harness.records import Record
+from albench.harness.control import Flag, flags, latest
+from albench.harness.records import Record, is_measured
 from albench.report.accuracy import Accuracy, accuracies_of
 from albench.report.contests import Contest, contests_of
-from albench.report.failures import Failure, failures_of, is_measured
+from albench.report.failures import Failure, failures_of
 from albench.report.grouping import regimes_of
 from albench.report.regimes import Regime, Work
-from albench.report.words import number
+from albench.report.words import counted, number, percent
 
 GIBIBYTE = 2**30
 
@@ -85,6 +86,8 @@ class Findings:
 
 def find(records: Sequence[Record]) -> Findings:
     """Work out the findings. No record at all is a `UsageError`; nothing but failures is a finding."""
+    off_pace = _off_pace(flags(records))
+    records = latest(records)
     if not records:
         raise UsageError("no measured record in an empty list: run a suite first, for example `albench quickstart`")
     good = [record for record in records if is_measured(record)]
@@ -96,7 +99,14 @@ def find(records: Sequence[Record]) -> Findings:
         contests=tuple(contests_of(records)),
         accuracies=tuple(accuracies_of(trained, timed)),
         failures=tuple(failures_of(records)),
-        remarks=(*_rounds(timed), *_capped(good), *_mixed_seeds(timed), *_no_accuracy(good), *_notes(records)),
+        remarks=(
+            *off_pace,
+            *_rounds(timed),
+            *_capped(good),
+            *_mixed_seeds(timed),
+            *_no_accuracy(good),
+            *_notes(records),
+        ),
         environment=tuple(_environment(records)),
         suites=tuple(sorted({record.suite for record in records if record.suite})),
         seeds=tuple(sorted({record.scenario.seed for record in records})),
@@ -106,6 +116,20 @@ def find(records: Sequence[Record]) -> Findings:
         started_first=starts[0],
         started_last=starts[-1],
     )
+
+
+def _off_pace(flagged: Sequence[Flag]) -> list[Remark]:
+    """What was measured while the machine was faster or slower than usual."""
+    if not flagged:
+        return []
+    worst = max(flagged, key=lambda flag: abs(flag.deviation))
+    return [
+        Remark(
+            text=f"{counted(len(flagged), 'measurement')} taken while the machine was off its pace, by up to "
+            f"{percent(abs(worst.deviation))} at the control case beside them",
+            scenarios=tuple(dict.fromkeys(flag.record.scenario.describe() for flag in flagged)),
+        )
+    ]
 
 
 def _rounds(timed: Sequence[Record]) -> list[Remark]:

@@ -74,6 +74,16 @@ def test_running_out_of_memory_is_told_as_that():
     assert "\n" not in answer.reason
 
 
+def test_a_case_that_allocates_without_end_is_ended_before_the_system_ends_something_else():
+    """Two hundred mebibytes are its limit here; the data alone are more, and no one is killed but the case."""
+    one = scenario(dataset="synthetic", batch_size=100_000, minibatches=40)
+    answer = run_isolated(one, data_dir=None, limit_seconds=60.0, limit_bytes=200 * 2**20)
+    assert isinstance(answer, Failure)
+    assert answer.status == "out-of-memory"
+    assert "of memory were left" in answer.reason
+    assert not case_processes()
+
+
 def test_bad_input_is_told_as_that():
     answer = run(scenario(dataset="mnist"))
     assert isinstance(answer, Failure)

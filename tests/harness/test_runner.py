@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from albench.errors import UsageError
-from albench.harness import runner
+from albench.harness import control, estimate, runner
+from albench.harness.control import CONTROL, flags, latest, without_controls
 from albench.harness.outcome import Failure, Outcome
-from albench.harness.records import read
+from albench.harness.records import read as read_all
 from albench.harness.runner import Limits, run_sweep
 from tests.harness.test_records import scenario
 
@@ -20,6 +21,9 @@ class Silent:
 
     def planned(self, estimated_seconds, cases):
         self.cases = cases
+
+    def added(self, estimated_seconds, cases):
+        self.cases += cases
 
     def started(self, scenario, number):
         pass
@@ -48,11 +52,13 @@ def outcome(seconds):
 
 @pytest.fixture
 def cases(monkeypatch):
-    """Replace isolated cases by a function of the scenario; returns the list of scenarios that were run."""
+    """Replace isolated cases by a function of the scenario; keeps the scenarios that were run, controls aside."""
     ran = []
     answers = {}
 
-    def fake(one, *, data_dir, limit_seconds):
+    def fake(one, *, data_dir, limit_seconds, limit_bytes):
+        if one == CONTROL:
+            return outcome(answers.get("control", lambda: 1.0)())
         ran.append(one)
         answer = answers.get("of", lambda _: outcome(1.0))(one)
         if isinstance(answer, BaseException):
@@ -62,6 +68,11 @@ def cases(monkeypatch):
     monkeypatch.setattr(runner, "run_isolated", fake)
     fake.ran, fake.answers = ran, answers
     return fake
+
+
+def read(directory):
+    """Return the records of what was asked for."""
+    return without_controls(read_all(directory))
 
 
 def sweep(scenarios, directory: Path, **options):
@@ -113,24 +124,25 @@ def test_a_failure_is_a_record_and_is_retried_only_when_asked(cases, tmp_path):
     )
     result = sweep(GRID, tmp_path, limits=Limits(rounds=1))
     assert result.measured == 6
-    assert [r.reason for r in result.records if r.status == "failed"] == ["made up"] * 3
+    assert [r.reason for r in without_controls(result.records) if r.status == "failed"] == ["made up"] * 3
     cases.answers["of"] = lambda _: outcome(1.0)
     assert sweep(GRID, tmp_path, limits=Limits(rounds=1)).run == 0
     assert sweep(GRID, tmp_path, limits=Limits(rounds=1), retry_failed=True).run == 3
 
 
-def test_after_out_of_memory_deeper_cases_of_the_line_are_skipped_and_say_so(cases, tmp_path):
+def test_after_out_of_memory_larger_cases_of_the_line_are_skipped_and_say_so(cases, tmp_path):
     cases.answers["of"] = lambda one: (
         Failure(status="out-of-memory", reason="made up") if one.width == 9 and one.hidden_layers >= 4 else outcome(1.0)
     )
     order = [s for depth in (2, 4, 6) for s in GRID if s.hidden_layers == depth]
     result = sweep(order, tmp_path, limits=Limits(rounds=2))
-    for record in result.records:
-        if record.scenario.width != 9 or record.scenario.hidden_layers == 2:
+    for record in without_controls(result.records):
+        if record.scenario.width == 8 or record.scenario.hidden_layers == 2:
             assert record.status == "measured"
-    skipped = [r for r in result.records if r.status == "skipped"]
+    skipped = [r for r in without_controls(result.records) if r.status == "skipped"]
     assert skipped
-    assert all(r.scenario.hidden_layers == 6 and "ℓ = 4 ran out of memory" in r.reason for r in skipped)
+    assert all(r.scenario.hidden_layers >= 4 and "ran out of memory" in r.reason for r in skipped)
+    assert {r.scenario.width for r in skipped} == {9, 10}, "a wider case of the same depth needs more memory too"
 
 
 def test_input_that_is_to_blame_ends_the_sweep(cases, tmp_path):
@@ -153,7 +165,7 @@ def test_only_what_is_not_known_goes_on(cases, tmp_path):
     cases.answers["of"] = lambda one: outcome(next(noise) if one == GRID[0] else 1.0)
     result = sweep(GRID, tmp_path, limits=Limits(rounds=10, relative_half_width=0.05))
     counts = {s.key: 0 for s in GRID}
-    for record in result.records:
+    for record in without_controls(result.records):
         counts[record.key] += 1
     assert counts.pop(GRID[0].key) == 10
     assert set(counts.values()) == {6}
@@ -171,7 +183,7 @@ def test_the_first_round_is_finished_whatever_the_time(cases, tmp_path, monkeypa
 def test_training_to_the_end_is_done_once(cases, tmp_path):
     scenarios = [scenario(), scenario(purpose="accuracy")]
     result = sweep(scenarios, tmp_path, limits=Limits(rounds=3))
-    assert [r.scenario.purpose for r in result.records].count("accuracy") == 1
+    assert [r.scenario.purpose for r in without_controls(result.records)].count("accuracy") == 1
     assert result.run == 4
 
 
@@ -198,9 +210,103 @@ def test_guesses_know_what_takes_long():
     """Compiling is most of a short case; a pipeline takes ticks to fill, a graph of one step does not."""
     deep = {"hidden_layers": 64, "width": 32, "batch_size": 16, "minibatches": 4}
     eager, compiled, graph = (
-        runner.estimated_seconds(scenario(method="bp", engine=engine, **deep))
+        estimate.estimated_seconds(scenario(method="bp", engine=engine, **deep))
         for engine in ("eager", "compiled", "graph")
     )
     assert 15 < compiled - eager < 25
     assert graph < eager
-    assert graph < runner.estimated_seconds(scenario(method="al", engine="graph", **deep))
+    assert graph < estimate.estimated_seconds(scenario(method="al", engine="graph", **deep))
+
+
+@pytest.fixture
+def always_due(monkeypatch):
+    """Let a control be due before every case."""
+    monkeypatch.setattr(control, "CONTROL_EVERY_SECONDS", -1.0)
+
+
+def test_a_control_runs_through_the_sweep(cases, tmp_path, always_due):
+    sweep(GRID, tmp_path, limits=Limits(rounds=2))
+    kinds = [record.key == CONTROL.key for record in read_all(tmp_path)]
+    assert kinds == [True, False] * 9 + [True] + [True, False] * 9 + [True]
+    assert [r.round for r in read_all(tmp_path) if r.key == CONTROL.key] == list(range(20)), "each its own number"
+
+
+def test_controls_are_seldom_and_end_a_round(cases, tmp_path):
+    sweep(GRID, tmp_path, limits=Limits(rounds=1))
+    kinds = [record.key == CONTROL.key for record in read_all(tmp_path)]
+    assert kinds == [True] + [False] * 9 + [True]
+    again = sweep(GRID, tmp_path, limits=Limits(rounds=1))
+    assert again.run == 0
+    assert len(read_all(tmp_path)) == 11, "where nothing is measured nothing is watched"
+
+
+def test_without_a_control_there_is_none(cases, tmp_path):
+    sweep(GRID, tmp_path, limits=Limits(rounds=1, control=False))
+    assert len(read_all(tmp_path)) == 9
+
+
+def test_what_was_measured_off_the_pace_is_measured_again_once(cases, tmp_path, always_due):
+    """The third control of ten is a third slower: the two cases beside it are flagged."""
+    paces = itertools.chain([1.0, 1.0, 1.33], itertools.repeat(1.0))
+    times = itertools.count(1.0)
+    cases.answers["control"] = lambda: next(paces)
+    cases.answers["of"] = lambda _: outcome(next(times))
+    result = sweep(GRID, tmp_path, limits=Limits(rounds=1))
+    again = [record for record in read(tmp_path) if record.attempt]
+    assert result.run == 11
+    assert {record.key for record in again} == {record.key for record in read(tmp_path)[1:3]}
+    assert [record.attempt for record in again] == [1, 1]
+    counting = latest(result.records)
+    assert len(counting) == 9
+    assert {2.0, 3.0}.isdisjoint(record.seconds for record in counting), "the second attempt counts"
+    assert flags(result.records) == []
+    assert result.warnings == []
+    resumed = sweep(GRID, tmp_path, limits=Limits(rounds=1))
+    assert resumed.run == 0, "a flagged round that was run again needs no third run"
+
+
+def test_a_machine_that_never_keeps_its_pace_ends_and_says_so(cases, tmp_path, always_due):
+    paces = itertools.cycle([1.0, 1.5])
+    cases.answers["control"] = lambda: next(paces)
+    result = sweep(GRID, tmp_path, limits=Limits(rounds=1))
+    assert result.run == 9 + 2, "a quarter of the round"
+    assert "off its pace" in result.warnings[0]
+    assert flags(result.records)
+
+
+def test_a_second_attempt_that_fails_does_not_take_the_place_of_a_time(cases, tmp_path, always_due):
+    paces = itertools.chain([1.0, 1.0, 1.33], itertools.repeat(1.0))
+    cases.answers["control"] = lambda: next(paces)
+    cases.answers["of"] = lambda _: outcome(1.0) if len(cases.ran) <= 9 else Failure(status="failed", reason="made up")
+    result = sweep(GRID, tmp_path, limits=Limits(rounds=1))
+    assert len(result.records) > 20
+    assert [record.status for record in latest(result.records)] == ["measured"] * 9
+    assert len(flags(result.records)) == 2, "and stays flagged"
+
+
+def test_a_wall_clock_that_jumps_changes_nothing(cases, tmp_path, monkeypatch, always_due):
+    """Order on file and monotonic time decide; the wall clock is told and never used."""
+    jumps = itertools.cycle([0.0, 4e8, -4e8])
+
+    class Jumping(runner.datetime.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls.fromtimestamp(1e9 + next(jumps), tz)
+
+    monkeypatch.setattr(runner.datetime, "datetime", Jumping)
+    result = sweep(GRID, tmp_path, limits=Limits(rounds=3, sweep_seconds=60.0))
+    assert result.run == 27
+    assert flags(result.records) == []
+    assert len({record.started_at for record in result.records}) > 1
+
+
+def test_the_limit_on_memory_reaches_the_case(monkeypatch, tmp_path):
+    told = []
+
+    def fake(one, *, data_dir, limit_seconds, limit_bytes):
+        told.append((limit_seconds, limit_bytes))
+        return outcome(1.0)
+
+    monkeypatch.setattr(runner, "run_isolated", fake)
+    sweep(GRID[:1], tmp_path, limits=Limits(rounds=1, case_seconds=7.0, case_bytes=123))
+    assert set(told) == {(7.0, 123)}

@@ -3,8 +3,9 @@
 import pytest
 
 from albench.errors import UsageError
+from albench.harness.estimate import estimated_seconds
+from albench.harness.history import History
 from albench.harness.recipe import Recipe
-from albench.harness.runner import _History, estimated_seconds
 from albench.harness.scenario import Scenario
 from albench.methods import METHODS
 from albench.methods.cutting import schedule_fault
@@ -194,7 +195,7 @@ def test_out_of_memory_is_looked_up_for_networks_that_a_shallow_one_could_not_st
         for depth, microbatches in ((8, 4), (16, 4), (16, 8))
     )
     failed = record(scenario=shallow, key=shallow.key, status="out-of-memory", seconds=None)
-    history = _History([failed])
+    history = History([failed])
     assert history.out_of_memory_before(deep) is failed
     assert history.out_of_memory_before(other) is None
     assert history.out_of_memory_before(shallow) is None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from albench.harness.runner import estimated_seconds
+from albench.harness.estimate import estimated_seconds
 from albench.harness.suites import SUITES, Overrides, suite_scenarios
 from albench.methods import METHODS
 
@@ -11,7 +11,7 @@ from albench.methods import METHODS
 @pytest.mark.parametrize("name", ["baselines", "baselines-fair"])
 def test_all_baselines_get_the_same_work_on_any_machine(name, cores):
     found = suite_scenarios(name, lanes=cores)
-    assert {one.method for one in found} == set(METHODS)
+    assert {one.method for one in found} == set(METHODS) - {"idle"}
     work = {(one.hidden_layers, one.width, one.batch_size, one.minibatches, one.bridge_width) for one in found}
     assert len(work) == 1
     lanes = max(one.lanes for one in found)
@@ -33,3 +33,23 @@ def test_baselines_take_minutes_not_hours():
         assert sum(map(estimated_seconds, suite_scenarios(name, lanes=2))) < 480
         assert SUITES[name].sweep_seconds is not None
         assert SUITES[name].sweep_seconds < 480
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3, 6, 16])
+@pytest.mark.parametrize("name", SUITES)
+def test_every_suite_can_be_made_on_any_machine(name, cores):
+    scenarios = suite_scenarios(name, lanes=cores)
+    assert len({scenario.key for scenario in scenarios}) == len(scenarios)
+    assert not [scenario for scenario in scenarios if scenario.purpose == "control"]
+
+
+def test_devices_has_the_same_network_and_one_that_grows_with_the_lanes():
+    scenarios = suite_scenarios("devices", lanes=4)
+    ranks = {(s.lanes, s.hidden_layers) for s in scenarios if s.engine == "ranks" and s.method == "al"}
+    assert ranks == {(2, 16), (4, 16), (2, 8)}, "four lanes have four layers each at ℓ = 16 already"
+    assert {s.lanes for s in scenarios if s.method == "bp"} == {1, 2, 4}
+    assert {s.hidden_layers for s in scenarios if s.lanes == 1} == {16, 4}
+
+
+def test_the_gpu_suite_runs_on_a_gpu_only():
+    assert {scenario.device for scenario in suite_scenarios("gpu")} == {"cuda"}

@@ -1,0 +1,114 @@
+"""Control: the same small case of BP, run now and then through a sweep, tells whether the machine kept its pace.
+
+Its records lie between those of the cases, in the order in which they were measured. Where a control is far off
+(`albench.analysis.drift`), the cases beside it are flagged and measured again: a further attempt of the same round,
+which takes the place of the first. Nothing is deleted: the file keeps both.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from albench.analysis.drift import deviations, is_drift
+from albench.harness.records import Record, is_measured
+from albench.harness.scenario import Scenario
+
+CONTROL = Scenario(
+    method="bp", engine="eager", hidden_layers=4, width=256, batch_size=64, minibatches=200, purpose="control"
+)
+"""About a quarter of a second of back-propagation on one thread."""
+CONTROL_EVERY_SECONDS = 20.0
+"""A case is seldom farther than this from a control; they then take some three per cent of a sweep's time."""
+RERUN_SHARE = 0.25
+"""At most this share of a round's cases is measured again: where a machine never keeps its pace, doing everything twice
+would only double the noise, and the flags stay for the reader to see."""
+
+
+class ControlClock:
+    """Says when a control is due; fed by whoever runs the cases."""
+
+    def __init__(self) -> None:
+        self._last = -float("inf")
+
+    @property
+    def due(self) -> bool:
+        """Whether the last control is long enough ago, or there was none."""
+        return time.monotonic() - self._last > CONTROL_EVERY_SECONDS
+
+    def ran(self) -> None:
+        """A control has just run."""
+        self._last = time.monotonic()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flag:
+    """A measurement taken while the machine was out of its usual pace."""
+
+    record: Record
+    deviation: float
+    """How far the control beside it was from its median, as a share: 0.2 is 20 % slower."""
+
+    @property
+    def text(self) -> str:
+        """What a reader should know, in words."""
+        return (
+            "measured while the control case ran "
+            f"{abs(self.deviation):.0%} {'slower' if self.deviation > 0 else 'faster'} than usual"
+        )
+
+
+def is_control(record: Record) -> bool:
+    """Whether a record is of a control."""
+    return record.scenario.purpose == "control"
+
+
+def without_controls(records: Iterable[Record]) -> list[Record]:
+    """Return the records of what was asked for."""
+    return [record for record in records if not is_control(record)]
+
+
+def latest(records: Iterable[Record]) -> list[Record]:
+    """Return one record for each round of each case, without controls: the last that was measured, else the last.
+
+    A round has several where a case that failed was tried again, or was measured while the machine was off its pace.
+    """
+    chosen: dict[tuple[str, int], Record] = {}
+    for record in without_controls(records):
+        place = (record.key, record.round)
+        before = chosen.get(place)
+        if before is None or is_measured(record) or not is_measured(before):
+            chosen[place] = record
+    return list(chosen.values())
+
+
+def flags(records: Sequence[Record]) -> list[Flag]:
+    """Return what was measured while the machine was off its pace, in file order, of the records that count.
+
+    `records` are in the order in which they were measured, controls among them. Controls are compared with those of
+    the same machine and versions only.
+    """
+    counting = {id(record) for record in latest(records)}
+    found = []
+    for surroundings in dict.fromkeys(map(_surroundings, records)):
+        own = [(place, record) for place, record in enumerate(records) if _surroundings(record) == surroundings]
+        controls = [
+            (place, record.seconds) for place, record in own if is_control(record) and record.seconds is not None
+        ]
+        cases = [(place, record) for place, record in own if is_measured(record) and id(record) in counting]
+        found += [
+            (place, Flag(record=record, deviation=deviation))
+            for (place, record), deviation in zip(
+                cases, deviations([place for place, _ in cases], controls), strict=True
+            )
+            if is_drift(deviation)
+        ]
+    return [flag for _, flag in sorted(found, key=lambda pair: pair[0])]
+
+
+def _surroundings(record: Record) -> str:
+    """Return what has to be the same for two controls to take equally long."""
+    packages = record.environment.get("packages") or {}
+    cpu, cores = record.environment.get("cpu"), record.environment.get("usable_cores")
+    return f"{cpu}/{cores}/{packages.get('torch')}/{record.environment.get('platform')}"
