@@ -200,7 +200,7 @@ def test_a_fact_that_differs_between_records_shows_each_value() -> None:
     machines = [
         {"cpu": {"cores": cores}, "gpus": [{"name": "Made-up GPU", "memory_bytes": 2**34}]} for cores in (2, 2, 4)
     ]
-    records = [made_up.record(scenario, seconds=1.0, environment=machine) for machine in machines]
+    records = [made_up.record(scenario, seconds=1.0, round=i, environment=one) for i, one in enumerate(machines)]
     facts = {fact.name: fact.values for fact in find(records).environment}
     assert facts == {
         "cpu: cores": (("2", 2), ("4", 1)),
