@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from albench.harness.control import without_controls
 from albench.harness.records import read
 from tests.data.test_data import write_mnist
 
@@ -132,7 +133,7 @@ def sweep(tmp_path_factory):
 
 def test_run_measures_prints_and_writes_a_report(sweep):
     out, result = sweep
-    records = read(out)
+    records = without_controls(read(out))
     assert {record.status for record in records} == {"measured"}
     assert {record.scenario.engine for record in records} == {"serial", "threads", "fused", "eager"}
     assert all(record.accuracy is not None and record.environment["packages"]["torch"] for record in records)
@@ -146,7 +147,7 @@ def test_run_measures_prints_and_writes_a_report(sweep):
 
 
 def test_capped_lanes_are_noted_in_the_record(sweep):
-    records = [r for r in read(sweep[0]) if r.scenario.engine == "threads" and r.scenario.lanes > 1]
+    records = [r for r in without_controls(read(sweep[0])) if r.scenario.engine == "threads" and r.scenario.lanes > 1]
     shallow = [r for r in records if r.scenario.hidden_layers == 2]
     assert shallow
     assert all(r.lanes == 1 and "lanes asked for, 1 used" in r.notes[0] for r in shallow)
@@ -176,7 +177,7 @@ def test_nothing_measured_is_status_1(tmp_path):
     )  # fmt: skip
     assert result.returncode == 1
     assert "nothing was measured" in result.stderr
-    assert [record.status for record in read(tmp_path)] == ["out-of-memory"]
+    assert [record.status for record in without_controls(read(tmp_path))] == ["out-of-memory"]
 
 
 def test_benchmarks_run_and_render(tmp_path):
