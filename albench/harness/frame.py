@@ -2,6 +2,8 @@
 
 * The fields of a record and of its scenario are columns of their own names. One name is taken twice: ``lanes`` is what
   really ran, ``lanes_asked`` what the scenario asked for.
+* Everything on file is there. ``counts`` is false for controls (``purpose`` "control") and for a round's attempts that
+  a later one took the place of: ``frame[frame.counts]`` is what a report is made from, failures included.
 * ``series``, ``milliseconds_per_minibatch`` and ``samples_per_second`` are derived; ``source`` is the file.
 * ``cpu``, ``torch``, ``commit`` and so on are the facts of the environment that tell machines apart.
 * Lists and nested values stand last, as Python objects: ``frame.explode("task_seconds")`` makes rows of one.
@@ -22,6 +24,7 @@ import pandas as pd
 from msgspec import inspect
 
 from albench.errors import UsageError
+from albench.harness.control import latest
 from albench.harness.records import Record, read
 from albench.harness.scenario import Scenario
 
@@ -98,12 +101,22 @@ def frame(records: Sequence[Record], *, sources: Sequence[str] | None = None) ->
             (nested if kind == "object" else columns)[name] = _series(values, kind, name)
     started = pd.to_datetime(columns["started_at"], utc=True, format="ISO8601", errors="coerce")
     columns["started_at"] = started.astype("datetime64[us, UTC]")
+    columns["counts"] = _series(_counts(records, sources or [""] * len(records)), "bool")
     columns["series"] = _series([scenario.series for scenario in scenarios], "string")
     columns["milliseconds_per_minibatch"] = columns["seconds"] * 1e3 / columns["minibatches"]
     columns["samples_per_second"] = columns["instances"] / columns["seconds"].where(columns["seconds"] > 0)
     for name, (kind, find) in ENVIRONMENT.items():
         columns[name] = _series([find(record.environment) for record in records], kind)
     return pd.DataFrame(columns | nested)
+
+
+def _counts(records: Sequence[Record], sources: Sequence[str]) -> list[bool]:
+    """Return of each record whether a report of its source is made from it."""
+    together: dict[str, list[Record]] = {}
+    for source, record in zip(sources, records, strict=True):
+        together.setdefault(source, []).append(record)
+    counting = {id(record) for own in together.values() for record in latest(own)}
+    return [id(record) in counting for record in records]
 
 
 def _fields(owner: type) -> tuple[inspect.Field, ...]:

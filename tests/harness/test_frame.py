@@ -10,6 +10,7 @@ import pytest
 
 from albench.errors import UsageError
 from albench.harness import load
+from albench.harness.control import CONTROL
 from albench.harness.frame import frame
 from albench.harness.records import FILE_NAME, RecordFile
 from tests.harness.test_records import record, scenario
@@ -79,6 +80,14 @@ def test_several_sources_are_told_apart(tmp_path):
     loaded = load(one, str(other / FILE_NAME))
     assert loaded["source"].tolist() == [str(one), *[str(other / FILE_NAME)] * 2]
     assert loaded.index.tolist() == [0, 1, 2]
+
+
+def test_what_counts_is_told_from_controls_and_earlier_attempts(tmp_path):
+    first, again = record(0, seconds=9.0), record(0, attempt=1)
+    control = record(0, scenario=CONTROL, key=CONTROL.key)
+    failed = record(1, status="failed", reason="made up", seconds=None)
+    loaded = load(filed(tmp_path / "a", first, control, again, failed), filed(tmp_path / "b", first))
+    assert loaded["counts"].tolist() == [False, False, True, True, True]
 
 
 def test_a_measured_time_of_nothing_gives_no_throughput():
