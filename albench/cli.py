@@ -6,9 +6,10 @@ import contextlib
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,11 +17,13 @@ from rich.table import Table
 
 import albench
 from albench.data import DATASETS
-from albench.errors import UsageError
-from albench.harness import benchmark_json, environment, estimate, records, runner, suites
+from albench.errors import UsageError, one_line
+from albench.harness import benchmark_json, environment, estimate, records, runner, schema, suites, sweep_file
+from albench.harness import export as exporting
 from albench.harness.availability import engine_availability, refuse_missing_cuda, share_availability
 from albench.harness.progress import SweepProgress
 from albench.harness.recipe import Recipe
+from albench.harness.scenario import Scenario
 from albench.methods import METHODS
 
 app = typer.Typer(
@@ -50,17 +53,39 @@ DataDirOption = Annotated[
 
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn bad input into one line and exit status 2, and Ctrl-C into status 130."""
+    """Turn bad input into one line and exit status 2, what the system refuses into status 1, and Ctrl-C into 130."""
     try:
-        yield
+        with _one_line_warnings():
+            yield
     except UsageError as error:
         err.print(f"albench: {error}", markup=False)
         raise typer.Exit(2) from None
+    except BrokenPipeError:
+        raise  # who read the output has gone, and needs no line
+    except OSError as error:
+        err.print(f"albench: {one_line(error)}: mend that; what was measured before is on disk", markup=False)
+        raise typer.Exit(1) from None
     except KeyboardInterrupt:
         err.print(
             "albench: interrupted; what was measured is on disk, the same command goes on from there", markup=False
         )
         raise typer.Exit(130) from None
+
+
+@contextlib.contextmanager
+def _one_line_warnings() -> Iterator[None]:
+    """Say in one line what was wrong with records; other warnings are shown as ever."""
+    shown: Any = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        if issubclass(category, records.RecordWarning):
+            err.print(f"albench: {message}", markup=False)
+        else:
+            shown(message, category, *where)
+
+    with warnings.catch_warnings():
+        setattr(warnings, "showwarning", show)  # noqa: B010 - its type counts arguments that are only passed on
+        yield
 
 
 def _command() -> str:
@@ -91,7 +116,7 @@ def _numbers(text: str | None, option: str) -> tuple[int, ...] | None:
 
 def _measure_and_report(
     suite: str,
-    overrides: suites.Overrides,
+    scenarios: Sequence[Scenario],
     directory: Path,
     limits: runner.Limits,
     *,
@@ -101,7 +126,6 @@ def _measure_and_report(
     retry_failed: bool,
 ) -> None:
     """Run a suite, print its tables and write its page."""
-    scenarios = suites.suite_scenarios(suite, overrides)
     if any(scenario.device == "cuda" for scenario in scenarios):
         refuse_missing_cuda(environment.describe())
     started = time.monotonic()
@@ -148,7 +172,7 @@ def quickstart(out_dir: OutOption = Path("reports/quickstart"), no_progress: NoP
     with one_line_errors():
         _measure_and_report(
             "quickstart",
-            suites.Overrides(),
+            suites.suite_scenarios("quickstart"),
             out_dir,
             runner.Limits(rounds=5, sweep_seconds=QUICKSTART_SECONDS, case_seconds=60.0),
             no_progress=no_progress,
@@ -160,8 +184,11 @@ def quickstart(out_dir: OutOption = Path("reports/quickstart"), no_progress: NoP
 
 @app.command()
 def run(
-    suite: Annotated[str, typer.Argument(help="Name of a suite; `albench list` names them.")],
+    suite: Annotated[str, typer.Argument(help="A suite that `albench list` names, or a TOML file that is one.")],
     out_dir: OutOption,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file of axes and limits to change, such as `widths = [64]`.")
+    ] = None,
     method: Annotated[str | None, typer.Option(help="Methods to keep, such as al,bp.")] = None,
     engine: Annotated[str | None, typer.Option(help="Engines to keep, such as fused,eager.")] = None,
     hidden_layers: Annotated[str | None, typer.Option(help="Depths ℓ, such as 2,8,32.")] = None,
@@ -182,7 +209,9 @@ def run(
     time_limit: Annotated[
         float | None, typer.Option(help="Seconds after which no further round goes on; else the suite's own.")
     ] = None,
-    case_limit: Annotated[float, typer.Option(help="Seconds after which a case is ended.")] = 300.0,
+    case_limit: Annotated[
+        float | None, typer.Option(help="Seconds after which a case is ended; else the suite's own.")
+    ] = None,
     order_seed: Annotated[int, typer.Option(help="Seed of the shuffled order.")] = 0,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed cases again.")] = False,
     data_dir: DataDirOption = None,
@@ -190,7 +219,8 @@ def run(
 ) -> None:
     """Measure a suite into a directory and report on it; run again, it goes on where it was."""
     with one_line_errors():
-        chosen = suites.suite_named(suite)
+        chosen = sweep_file.suite_of(suite)
+        changes = sweep_file.Changes() if config is None else sweep_file.read_changes(config)
         overrides = suites.Overrides(
             methods=_list(method, "--method"),
             engines=_list(engine, "--engine"),
@@ -206,14 +236,10 @@ def run(
             seeds=_numbers(seed, "--seed"),
         )
         _measure_and_report(
-            suite,
-            overrides,
+            Path(suite).stem,
+            suites.suite_scenarios(chosen, overrides.over(changes.overrides), name=suite),
             out_dir,
-            runner.Limits(
-                rounds=chosen.rounds if rounds is None else rounds,
-                sweep_seconds=chosen.sweep_seconds if time_limit is None else time_limit,
-                case_seconds=case_limit,
-            ),
+            sweep_file.limits_of(chosen, changes, rounds=rounds, sweep_seconds=time_limit, case_seconds=case_limit),
             no_progress=no_progress,
             data_dir=data_dir,
             order_seed=order_seed,
@@ -246,6 +272,27 @@ def report(
         for table in rendering.terminal_tables(rendering.find(found)):
             out.print(table)
         out.print(f"Report: {page}", markup=False)
+
+
+@app.command()
+def export(
+    sources: Annotated[list[Path], typer.Argument(help="Directories or records.jsonl files that albench wrote.")],
+    out_file: Annotated[Path, typer.Option("--out", help="The file to write.")],
+    form: Annotated[
+        str | None, typer.Option("--format", help="csv, parquet or json; else as the file's name ends.")
+    ] = None,
+) -> None:
+    """Write records as a table, or as one JSON array, for other programs."""
+    with one_line_errors():
+        count = exporting.export(sources, out_file, form)
+        out.print(f"{count} records: {out_file}", markup=False)
+
+
+@app.command("schema")
+def schema_() -> None:
+    """Print the JSON Schema of a record, one line of a records.jsonl."""
+    with one_line_errors():
+        typer.echo(schema.published(), nl=False)
 
 
 @app.command()
@@ -316,12 +363,12 @@ def env() -> None:
 
 @app.command("list")
 def list_(
-    suite: Annotated[str | None, typer.Argument(help="A suite: lists its cases.")] = None,
+    suite: Annotated[str | None, typer.Argument(help="A suite, or a TOML file that is one: lists its cases.")] = None,
 ) -> None:
     """List suites, methods and data sets, or the cases of one suite and the time that they take."""
     with one_line_errors():
         if suite is not None:
-            scenarios = suites.suite_scenarios(suite)
+            scenarios = suites.suite_scenarios(sweep_file.suite_of(suite), name=suite)
             cases = Table("key", "case", title=f"Suite {suite}", title_justify="left")
             for scenario in scenarios:
                 cases.add_row(scenario.key, scenario.describe())

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from dataclasses import dataclass
 
+from albench.errors import UsageError
 from albench.harness.scenario import Purpose, Scenario
 from albench.methods import method_named
 from albench.methods.cutting import PIPELINES, microbatch_fault, most_lanes
@@ -86,6 +88,10 @@ def bp_compiled(lanes: int) -> Contender:
     return Contender(method="bp", engine="compiled", lanes=lanes)
 
 
+MOST_SCENARIOS = 100_000
+"""More is a slip of the pen: at a second a case and round it would be days."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Grid:
     """Every combination of its axes."""
@@ -109,6 +115,11 @@ class Grid:
         An M that a batch size or a schedule does not allow is left out where another M of the same contender is
         allowed, so that one axis serves all methods; where none is, the first one is refused in words.
         """
+        axes = (self.contenders, self.widths, self.batch_sizes, self.hidden_layers, self.minibatches, self.seeds)
+        if math.prod(map(len, axes)) > MOST_SCENARIOS:
+            raise UsageError(
+                f"a grid of {math.prod(map(len, axes))} cases is too large: give shorter axes, at most {MOST_SCENARIOS}"
+            )
         return [
             Scenario(
                 method=contender.method,
@@ -127,9 +138,7 @@ class Grid:
                 learning_rate=self.learning_rate,
                 purpose=self.purpose,
             )
-            for contender, width, batch_size, hidden_layers, minibatches, seed in itertools.product(
-                self.contenders, self.widths, self.batch_sizes, self.hidden_layers, self.minibatches, self.seeds
-            )
+            for contender, width, batch_size, hidden_layers, minibatches, seed in itertools.product(*axes)
             if not self._left_out(contender, batch_size)
         ]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import msgspec
 
 from albench.harness.records import Status
@@ -18,7 +20,8 @@ class Outcome(msgspec.Struct, kw_only=True, tag=True):
     affiliated_parameters: int
     accuracy: float | None
     accuracy_reason: str
-    losses: list[dict[str, float]]
+    losses: Sequence[Mapping[str, float | None]]
+    """JSON has no number for a loss that is not finite: it arrives as None."""
     flops_per_minibatch: int | None
     task_seconds: list[float] | None
     peak_memory_bytes: int

@@ -1,25 +1,38 @@
 """Records: lines of JSON, each written whole and flushed to disk.
 
 One line is one round of one scenario: a measurement, or why there is none. The file only grows. A line is on disk
-before the next case starts, so killing a sweep loses at most the case that was running; a torn last line (the machine
-died while writing) is dropped with a warning and the sweep resumes from what is whole.
+before the next case starts, so killing a sweep loses at most the case that was running.
+
+What can befall such a file, and what a reader makes of it:
+
+* a torn last line, of a machine that died while writing, is dropped with a warning; the next sweep cuts it off;
+* a damaged line among good ones is set aside with a warning that names it. Nothing else is lost, the line stays where
+  it is, and the next sweep measures that case again;
+* a file without a single record is somebody else's, and is refused;
+* a record of a newer version is refused, an older one is brought up to date as it is read
+  (`albench.harness.migration`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
-from albench.errors import UsageError
+from albench.errors import UsageError, message_of
+from albench.harness.migration import migrated
 from albench.harness.scenario import Scenario
 
 FORMAT = "albench-record"
-VERSION = 1
+VERSION = 2
+"""Goes up where a field changes its meaning or goes away. A new field with a default needs no new version: readers of
+this version take records without it, and skip fields that they do not know."""
 FILE_NAME = "records.jsonl"
 
 Status = Literal["measured", "failed", "timed-out", "out-of-memory", "skipped"]
@@ -64,8 +77,8 @@ class Record(msgspec.Struct, kw_only=True, frozen=True, tag_field="format", tag=
     """Share of held-out instances predicted right after this run, in [0, 1]."""
     accuracy_reason: str = ""
     """Where there is no accuracy: why."""
-    losses: list[dict[str, float]] | None = None
-    """Local losses of the last mini-batch, one entry a component."""
+    losses: Sequence[Mapping[str, float | None]] | None = None
+    """Local losses of the last mini-batch, one entry a component; null: not finite, which JSON has no number for."""
     flops_per_minibatch: int | None = None
     """Floating-point operations of the matrix products of one step, forward and backward; None: not counted."""
     task_seconds: list[float] | None = None
@@ -76,41 +89,95 @@ class Record(msgspec.Struct, kw_only=True, frozen=True, tag_field="format", tag=
     """What a reader should know, such as lanes that were capped or a control that drifted."""
 
 
+class RecordWarning(RuntimeWarning):
+    """A line of a records file was left out."""
+
+
+class NewerRecordError(UsageError):
+    """A record that only a newer albench can read: whole, and no damage that could be set aside."""
+
+
+class _Header(msgspec.Struct, tag_field="format", tag=FORMAT):
+    """What decides how a line is read."""
+
+    version: Annotated[int, msgspec.Meta(ge=1)] = 1
+
+
 def parse(line: bytes | str, *, where: str) -> Record:
-    """Return the record on one line of JSON; `where` names the line in the error."""
+    """Return the record on one line of JSON, of this version or an older one; `where` names the line in the error."""
     try:
-        record = msgspec.json.decode(line, type=Record)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        version = msgspec.json.decode(line, type=_Header).version
+        if version == VERSION:
+            return msgspec.json.decode(line, type=Record)
+        if version < VERSION:
+            return msgspec.convert(migrated(msgspec.json.decode(line), version), Record)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(
-            f"{where} is not a record of albench ({error}): give a {FILE_NAME} that albench wrote"
+            f"{where} is not a record of albench ({message_of(error, 300)}): give a {FILE_NAME} that albench wrote"
         ) from None
-    if record.version > VERSION:
-        raise UsageError(f"{where} has record version {record.version}, this albench reads up to {VERSION}: update it")
-    return record
+    raise NewerRecordError(f"{where} has record version {version}, this albench reads up to {VERSION}: update it")
 
 
 def read(path: Path) -> list[Record]:
     """Return the records of a file, or of the ``records.jsonl`` in a directory, in the order they were written.
 
-    A torn last line is dropped with a warning. Anything else that is not a record is a `UsageError`.
+    Torn and damaged lines are left out with a `RecordWarning`. A file that cannot be read, holds no record at all or
+    one of a newer version is a `UsageError`.
     """
-    file = path / FILE_NAME if path.is_dir() else path
     try:
+        file = path / FILE_NAME if path.is_dir() else path
         data = file.read_bytes()
     except FileNotFoundError:
         raise UsageError(f"{file} does not exist: give a directory or {FILE_NAME} that albench wrote") from None
     except OSError as error:
-        raise UsageError(f"{file} cannot be read ({error.strerror}): check its permissions") from None
-    lines = data.split(b"\n")
-    torn = lines.pop()  # what follows the last line break: empty, unless the writer died in the middle of a line
-    records = [parse(line, where=f"{file}, line {i}") for i, line in enumerate(lines, 1) if line.strip()]
-    if torn.strip():
-        if not records:
-            # One unfinished line and nothing else is as likely a foreign file as ours: only ours may pass.
-            records.append(parse(torn, where=f"{file}, line 1"))
-        else:
-            warnings.warn(f"{file}: the last line is torn and was dropped", RuntimeWarning, stacklevel=2)
+        raise UsageError(f"{path} cannot be read ({error.strerror}): check its permissions") from None
+    lines = data.removeprefix(BYTE_ORDER_MARK).split(b"\n")
+    tail = lines.pop()  # what follows the last line break: empty, unless the writer died in the middle of a line
+    records: list[Record] = []
+    damaged: list[tuple[int, UsageError]] = []
+    for i, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                records.append(parse(line, where=f"{file}, line {i}"))
+            except NewerRecordError:
+                raise
+            except UsageError as error:
+                damaged.append((i, error))
+    torn = bool(tail.strip())
+    if torn:
+        try:
+            records.append(parse(tail, where=f"{file}, line {len(lines) + 1}"))
+            torn = False  # whole, but for its line break
+        except NewerRecordError:
+            raise
+        except UsageError as error:
+            if not records and not damaged and not _is_ours(tail):
+                raise error from None
+    if damaged and not records:
+        raise damaged[0][1]
+    if damaged:
+        warnings.warn(_damage_words(file, damaged), RecordWarning, stacklevel=2)
+    if torn:
+        warnings.warn(f"{file}: the last line is torn and was dropped", RecordWarning, stacklevel=2)
     return records
+
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""What some editors put in front."""
+
+
+def _is_ours(torn: bytes) -> bool:
+    """Whether an unfinished line, all that a file holds, is what `RecordFile` would have begun with."""
+    beginning = b'{"format":"%b",' % FORMAT.encode()
+    return torn.startswith(beginning) or beginning.startswith(torn)
+
+
+def _damage_words(file: Path, damaged: list[tuple[int, UsageError]]) -> str:
+    """Return one line about the lines that were set aside; the first error tells where and why."""
+    others = len(damaged) - 1
+    more = f", nor {'is' if others == 1 else 'are'} {others} more" if others else ""
+    reason = str(damaged[0][1]).removesuffix(f": give a {FILE_NAME} that albench wrote")
+    return f"{reason}{more}: set aside, a sweep into {file.parent} measures such cases again"
 
 
 class RecordFile:
@@ -120,35 +187,85 @@ class RecordFile:
         self.path = directory / FILE_NAME
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            self._stream = self.path.open("ab")
+            self._stream = self.path.open("ab", buffering=0)
         except OSError as error:
             raise UsageError(
                 f"{directory} cannot be written ({error.strerror}): give another directory with --out"
             ) from None
         try:
-            # Two sweeps that write one file would interleave their rounds and time each other.
-            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock()
             self.existing = read(self.path)
-            self._trim_torn_line()
-        except BlockingIOError:
+            self._mend_last_line()
+        except OSError as error:
             self._stream.close()
-            raise UsageError(f"{self.path} is in use by another albench: wait for it or give another --out") from None
+            raise self._unwritable(error) from None
         except BaseException:
             self._stream.close()
             raise
 
-    def _trim_torn_line(self) -> None:
-        """Cut a torn last line off, so that the next record starts on a line of its own."""
+    def _lock(self) -> None:
+        """Refuse a file that another sweep writes: the two would interleave their rounds and time each other."""
+        try:
+            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"{self.path} is in use by another albench: wait for it or give another --out") from None
+        except OSError as error:  # some network file systems have no locks
+            warnings.warn(
+                f"{self.path} cannot be locked ({error.strerror}): let no other albench write it",
+                RecordWarning,
+                stacklevel=3,
+            )
+
+    def _mend_last_line(self) -> None:
+        """Let the next record start on a line of its own: cut a torn line off, end a whole one."""
         data = self.path.read_bytes()
         whole = data.rfind(b"\n") + 1
-        if whole != len(data):
+        if whole == len(data):
+            return
+        try:
+            parse(data[whole:].removeprefix(BYTE_ORDER_MARK), where="")
+        except UsageError:
             os.truncate(self.path, whole)
+        else:
+            self._write(b"\n")
 
     def append(self, record: Record) -> None:
-        """Write one record whole and wait until it is on disk."""
-        self._stream.write(msgspec.json.encode(record) + b"\n")
-        self._stream.flush()
+        """Write one record whole and wait until it is on disk.
+
+        Where that cannot be done (a full disk, a folder that is gone) a `UsageError` says so, and the file ends with
+        the record before.
+        """
+        size = os.fstat(self._stream.fileno()).st_size
+        try:
+            self._write(msgspec.json.encode(record) + b"\n")
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._stream.fileno(), size)
+            raise self._unwritable(error) from None
+        if not self._is_in_place():
+            raise UsageError(
+                f"{self.path} was moved or deleted while it was written: put it back, or not, "
+                "and the same command goes on from what is there"
+            )
+
+    def _write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self._stream.fileno(), rest) :]
         os.fsync(self._stream.fileno())
+
+    def _is_in_place(self) -> bool:
+        """Whether what is written can still be found: a deleted file takes data and says nothing."""
+        try:
+            return os.path.samestat(self.path.stat(), os.fstat(self._stream.fileno()))
+        except OSError:
+            return False
+
+    def _unwritable(self, error: OSError) -> UsageError:
+        return UsageError(
+            f"{self.path} cannot be written ({error.strerror or error}): what was measured before is whole on disk; "
+            "mend that, and the same command goes on from there"
+        )
 
     def close(self) -> None:
         """Close the file."""

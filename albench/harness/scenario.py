@@ -25,9 +25,12 @@ its pace meanwhile."""
 
 PRECISIONS = ("float32", "float64")
 DEVICES = ("cpu", "cuda")
+SIZES = ("hidden_layers", "width", "batch_size", "minibatches", "lanes", "microbatches", "replicas")
 ADDED_LATER = ("microbatches", "replicas", "device")
 """Fields that the first records did not have: at their defaults they are left out of the key, which stays the same."""
 NETWORKS = ("mlp",)
+LARGEST = 2**31 - 1
+"""No size is larger, so that n, a product of two, is a 64-bit number wherever a table holds it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +86,10 @@ class Scenario:
             raise unknown_name("device", self.device, DEVICES)
         if self.precision not in PRECISIONS:
             raise unknown_name("precision", self.precision, PRECISIONS)
-        for name in ("hidden_layers", "width", "batch_size", "minibatches", "lanes", "microbatches", "replicas"):
+        for name in (*SIZES, "bridge_width", "seed"):
+            if abs(getattr(self, name) or 0) > LARGEST:
+                raise UsageError(f"{name.replace('_', ' ')} is too large: give a whole number of at most {LARGEST}")
+        for name in SIZES:
             value = getattr(self, name)
             if value < 1:
                 raise UsageError(f"{name.replace('_', ' ')} is {value}: give a whole number of at least 1")

@@ -41,6 +41,10 @@ class Suite:
     """The most rounds, where the command line does not say."""
     sweep_seconds: float | None = None
     """After this no case of a further round starts, where the command line does not say."""
+    case_seconds: float = 300.0
+    """A case that is not done after this is ended, where the command line does not say."""
+    relative_half_width: float = 0.02
+    """A median is known well enough when half its interval is within this share of it."""
 
 
 def _everyone(lanes: int) -> tuple[Contender, ...]:
@@ -280,7 +284,7 @@ SUITES: dict[str, Suite] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Overrides:
-    """Axes given on the command line; None leaves a suite's own."""
+    """Axes given on the command line or in a file; None leaves a suite's own."""
 
     methods: tuple[str, ...] | None = None
     engines: tuple[str, ...] | None = None
@@ -307,6 +311,11 @@ class Overrides:
             for value in getattr(self, name) or ():
                 if value < 1:
                     raise UsageError(f"{name} is {value}: give a whole number of at least 1")
+
+    def over(self, below: Overrides) -> Overrides:
+        """Return these axes, and those of `below` where nothing is given here."""
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return dataclasses.replace(below, **{name: value for name, value in given.items() if value is not None})
 
     def apply(self, grid: Grid) -> list[Grid]:
         """Return the grid with these axes, one a data set."""
@@ -344,10 +353,16 @@ def suite_named(name: str) -> Suite:
     return SUITES[name]
 
 
-def suite_scenarios(name: str, overrides: Overrides | None = None, *, lanes: int | None = None) -> list[Scenario]:
-    """Return the scenarios of a suite on a machine with `lanes` cores (None: this one), each once."""
+def suite_scenarios(
+    suite: str | Suite, overrides: Overrides | None = None, *, lanes: int | None = None, name: str = ""
+) -> list[Scenario]:
+    """Return the scenarios of a suite on a machine with `lanes` cores (None: this one), each once.
+
+    `name` is what errors call a suite that is given itself.
+    """
     overrides = overrides or Overrides()
-    grids = suite_named(name).grids(lanes or usable_cores())
+    name = suite if isinstance(suite, str) else name
+    grids = (suite_named(suite) if isinstance(suite, str) else suite).grids(lanes or usable_cores())
     scenarios = [s for grid in grids for changed in overrides.apply(grid) for s in changed.scenarios()]
     if not scenarios:
         raise UsageError(f"no scenario of suite {name!r} is left: widen --method or --engine")

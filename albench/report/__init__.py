@@ -6,8 +6,6 @@ terminal cannot disagree, and a number that is not in the records is nowhere.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from rich.table import Table as RichTable
 
 from albench.errors import UsageError
 from albench.harness.records import Record
+from albench.harness.whole_file import write_whole
 from albench.report.answers import headline
 from albench.report.contest_tables import contests_csv
 from albench.report.figures import draw
@@ -41,21 +40,22 @@ def render(records: Sequence[Record], out: Path, *, command: str, title: str | N
     try:
         (out / "figures").mkdir(parents=True, exist_ok=True)
         for drawing in drawings:
-            _write(out / "figures" / f"{drawing.name}.svg", drawing.svg)
-            _write(out / "figures" / f"{drawing.name}.png", drawing.png)
-        _write(out / "summary.csv", summary_csv(findings))
+            write_whole(out / "figures" / f"{drawing.name}.svg", drawing.svg)
+            write_whole(out / "figures" / f"{drawing.name}.png", drawing.png)
+        write_whole(out / "summary.csv", summary_csv(findings))
         if findings.contests:
-            _write(out / "baselines.csv", contests_csv(findings.contests))
-        _write(
+            write_whole(out / "baselines.csv", contests_csv(findings.contests))
+        write_whole(
             out / "summary.md",
             summary_markdown(findings, drawings, command=command, title=title).encode("utf-8", "replace"),
         )
-        _write(
+        write_whole(
             out / "index.html", page_html(findings, drawings, command=command, title=title).encode("utf-8", "replace")
         )
     except OSError as error:
         raise UsageError(
-            f"{out} cannot be written ({error.strerror or error}): give another directory with --out"
+            f"the report cannot be written into {out} ({error.strerror or error}): mend that and give the same "
+            "command again, or give another directory with --out"
         ) from None
     return out / "index.html"
 
@@ -63,19 +63,3 @@ def render(records: Sequence[Record], out: Path, *, command: str, title: str | N
 def terminal_tables(findings: Findings) -> list[RichTable]:
     """Return the findings as tables for a terminal: standings, verdicts, times, accuracy, failures."""
     return [terminal(table) for table in summary_tables(findings)]
-
-
-def _write(path: Path, content: bytes | str) -> None:
-    """Write a file whole: under another name first, then in its place in one step."""
-    if isinstance(content, str):
-        content = content.encode("utf-8", "replace")  # a command line may hold bytes that are no letters
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        temporary.chmod(0o644)  # mkstemp's 0600 is for secrets; a report is to be read
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

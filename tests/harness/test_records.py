@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from albench.errors import UsageError
-from albench.harness.records import FILE_NAME, Record, RecordFile, read
+from albench.harness.records import FILE_NAME, Record, RecordFile, RecordWarning, read
 from albench.harness.scenario import Scenario
 
 
@@ -107,10 +107,85 @@ def test_what_is_not_ours_is_refused_in_one_line(name, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_a_foreign_line_in_the_middle_is_named(tmp_path):
+DAMAGE = {
+    "other JSON": b"{}",
+    "bytes": bytes(range(1, 10)) + b"\xff",
+    "NULs": b"\0" * 50,
+    "a half record": msgspec.json.encode(record())[:300],
+    "two halves": msgspec.json.encode(record())[:300] + msgspec.json.encode(record()),
+    "a bad scenario": msgspec.json.encode(record()).replace(b'"hidden_layers":4', b'"hidden_layers":3'),
+}
+
+
+@pytest.mark.parametrize("position", [0, 1])
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_damaged_line_is_named_and_set_aside_and_nothing_else_is_lost(name, position, tmp_path):
     path = tmp_path / FILE_NAME
-    path.write_bytes(msgspec.json.encode(record()) + b"\n{}\n" + msgspec.json.encode(record()) + b"\n")
-    with pytest.raises(UsageError, match="line 2"):
+    lines = [msgspec.json.encode(record(n)) for n in range(2)]
+    lines.insert(position, DAMAGE[name])
+    content = b"\n".join(lines) + b"\n"
+    path.write_bytes(content)
+    with pytest.warns(RecordWarning, match=rf"line {position + 1} is not a record.*set aside") as caught:
+        assert read(path) == [record(0), record(1)]
+    assert "\n" not in str(caught[0].message)
+    with pytest.warns(RecordWarning, match="set aside"), RecordFile(tmp_path) as file:
+        file.append(record(2))
+    assert path.read_bytes() == content + msgspec.json.encode(record(2)) + b"\n", "measured lines stay as they are"
+
+
+def test_many_damaged_lines_are_one_warning(tmp_path):
+    path = tmp_path / FILE_NAME
+    path.write_bytes(b"{}\n" * 4 + msgspec.json.encode(record()) + b"\n")
+    with pytest.warns(RecordWarning, match="line 1 is not.*nor are 3 more") as caught:
+        read(path)
+    assert len(caught) == 1
+
+
+def test_a_last_line_that_only_lacks_its_break_is_kept(tmp_path):
+    path = tmp_path / FILE_NAME
+    path.write_bytes(msgspec.json.encode(record(0)))
+    assert read(path) == [record(0)]
+    with RecordFile(tmp_path) as file:
+        file.append(record(1))
+    assert read(path) == [record(0), record(1)]
+
+
+@pytest.mark.parametrize("keep", [1, 10, 26, 27, 400])
+def test_a_sweep_that_died_in_its_first_line_goes_on(keep, tmp_path):
+    """All that the file holds is the beginning of a record: ours, although there is no record in it."""
+    path = tmp_path / FILE_NAME
+    path.write_bytes(msgspec.json.encode(record(0))[:keep])
+    with pytest.warns(RecordWarning, match="torn"), RecordFile(tmp_path) as file:
+        file.append(record(1))
+    assert read(path) == [record(1)]
+
+
+def test_line_ends_and_marks_of_other_systems_are_read(tmp_path):
+    path = tmp_path / FILE_NAME
+    path.write_bytes(b"\xef\xbb\xbf" + b"".join(msgspec.json.encode(record(n)) + b"\r\n" for n in range(2)) + b"\r\n\n")
+    assert read(path) == [record(0), record(1)]
+
+
+def test_a_training_that_diverged_is_read_back(tmp_path):
+    """JSON has no number for a loss that is not finite; such a record must not make its file unreadable."""
+    with RecordFile(tmp_path) as file:
+        file.append(record(losses=[{"associated": float("nan"), "autoencoder": float("inf")}, {"associated": 1.0}]))
+    assert read(tmp_path)[0].losses == [{"associated": None, "autoencoder": None}, {"associated": 1.0}]
+
+
+def test_fields_that_a_reader_does_not_know_are_skipped(tmp_path):
+    """So that a field can be added without a new version."""
+    line = json.loads(msgspec.json.encode(record()))
+    line["telemetry_of_tomorrow"] = {"watts": [1.5]}
+    line["scenario"]["unheard_of"] = None
+    (tmp_path / FILE_NAME).write_text(json.dumps(line) + "\n")
+    assert read(tmp_path) == [record()]
+
+
+def test_a_newer_record_among_others_is_no_damage(tmp_path):
+    path = tmp_path / FILE_NAME
+    path.write_bytes(msgspec.json.encode(record()) + b"\n" + msgspec.json.encode(record(version=99)) + b"\n")
+    with pytest.raises(UsageError, match="line 2 has record version 99"):
         read(path)
 
 
@@ -195,6 +270,9 @@ def test_the_key_is_the_same_in_every_process():
         ({"precision": "float16"}, "unknown precision"),
         ({"learning_rate": float("nan")}, "learning rate is nan"),
         ({"bridge_width": 0}, "bridge width is 0"),
+        ({"width": 2**31}, "width is too large"),
+        ({"bridge_width": 10**5000}, "bridge width is too large"),
+        ({"seed": -(2**31)}, "seed is too large"),
     ],
 )
 def test_bad_scenarios_are_refused_in_one_line(changes, words):
