@@ -180,7 +180,7 @@ def _untestable(pair: Pair, significance: float) -> str:
         return ""
     return (
         f"{len(pair.before)} and {len(pair.after)} samples can never differ significantly: "
-        f"measure {fewest_samples(significance)} rounds of each, or better more"
+        f"measure {fewest_samples(significance)} or more of each"
     )
 
 

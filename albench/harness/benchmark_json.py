@@ -49,6 +49,8 @@ def read(path: Path) -> list[Record]:
             ]
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}): {remedy}") from None
+    except UsageError:
+        raise
     except (KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
         raise UsageError(
             f"{path} is not a pytest-benchmark file of albench ({type(error).__name__}: {error}): {remedy}"

@@ -39,7 +39,7 @@ RULES = {
     ),
     "wide": ((1.0, 1.3, 0.8, 1.1, 0.9), (1.1, 1.4, 0.9, 1.0, 1.2), "can't tell", "wider than the noise threshold"),
     "three and three": (STEADY[:3], scaled(2, STEADY[:3]), "can't tell", "3 and 3 samples can never differ"),
-    "one and many": (STEADY[:1], scaled(2), "can't tell", "measure 4 rounds of each"),
+    "one and many": (STEADY[:1], scaled(2), "can't tell", "measure 4 or more of each"),
     "drift in A": (
         (1.0, 1.02, 1.05, 1.08, 1.1, 1.13),
         (1.14, 1.145, 1.14, 1.142, 1.141, 1.144),
