@@ -42,7 +42,7 @@ def read(path: Path) -> list[Record]:
         for benchmark in benchmarks:
             if EXTRA_INFO_KEY not in benchmark["extra_info"]:
                 raise UsageError(
-                    f"{path} is of pytest-benchmark, but benchmark {benchmark['name']!r} holds no record of albench: {remedy}"
+                    f"{path} is of pytest-benchmark, but {benchmark['name']!r} holds no record of albench: {remedy}"
                 )
             record = msgspec.convert(benchmark["extra_info"][EXTRA_INFO_KEY], Record)
             found += [

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from albench.analysis.quality import QualityWarning, case_warnings, machine_warnings
-from albench.harness.records import Record, measured
+from albench.harness.control import latest
+from albench.harness.records import Record, is_measured
 
 
 def quality_warnings(records: Iterable[Record]) -> list[QualityWarning]:
@@ -14,8 +15,8 @@ def quality_warnings(records: Iterable[Record]) -> list[QualityWarning]:
     A network that was trained to the end is timed once, on the way to its accuracy: its time is warned of by nobody.
     """
     cases: dict[str, list[Record]] = {}
-    for record in measured(records):
-        if record.scenario.purpose == "time":
+    for record in latest(records):
+        if is_measured(record) and record.scenario.purpose == "time":
             cases.setdefault(record.key, []).append(record)
     found = [warning for case in cases.values() for warning in _of_case(case)]
     return found + _of_machine([record for case in cases.values() for record in case])
@@ -24,11 +25,7 @@ def quality_warnings(records: Iterable[Record]) -> list[QualityWarning]:
 def _of_case(case: Sequence[Record]) -> list[QualityWarning]:
     # Records without telemetry have no such attribute, or None in it.
     observed = [one for one in (getattr(record, "telemetry", None) for record in case) if one is not None]
-    others = [
-        one.other_cores / max(1, len(one.core_use or []))
-        for one in observed
-        if one.other_cores is not None and one.core_use
-    ]
+    others = [one.other_cores / len(one.core_use) for one in observed if one.other_cores is not None and one.core_use]
     return case_warnings(
         case[0].scenario.describe(),
         [record.seconds for record in case if record.seconds is not None],

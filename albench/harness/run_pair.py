@@ -1,13 +1,14 @@
 """Run pair: two runs' records, read from files and matched case by case, as the pure numbers that a comparison takes.
 
-Two records are of the same case if their scenarios are equal. Of a case the times are compared in the order in which
-they were measured. Networks that were trained to the end are left out: they are timed once, for their accuracy.
+Two records are of the same case if their scenarios are equal. Of a case the times of its rounds are compared, in their
+order, and of a round that was measured again the last one. Networks that were trained to the end are left out: they are
+timed once, for their accuracy.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from albench.analysis.comparison import Pair
 from albench.analysis.surroundings import Difference, differences
 from albench.errors import UsageError
 from albench.harness import benchmark_json, records
-from albench.harness.records import Record, measured
+from albench.harness.control import latest
+from albench.harness.records import Record, is_measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,7 @@ def read_run(path: Path) -> list[Record]:
 
 def pair_runs(before: Sequence[Record], after: Sequence[Record]) -> RunPair:
     """Match two runs' records; `UsageError` where no case was timed in both."""
+    before, after = latest(before), latest(after)
     first, second = _by_case(before), _by_case(after)
     names = _names([*first.items(), *second.items()])
     pairs, unpaired = [], []
@@ -73,8 +76,8 @@ def pair_runs(before: Sequence[Record], after: Sequence[Record]) -> RunPair:
     return RunPair(
         pairs=tuple(pairs),
         unpaired=tuple(unpaired),
-        surroundings=tuple(differences(*([r.environment for r in measured(run)] for run in (before, after)))),
-        left_out=len({r.key for r in (*before, *after) if r.scenario.purpose != "time"}),
+        surroundings=tuple(differences(*([r.environment for r in _timed(run)] for run in (before, after)))),
+        left_out=len({r.key for r in (*before, *after) if r.scenario.purpose == "accuracy"}),
     )
 
 
@@ -93,8 +96,8 @@ def _names(cases: Sequence[tuple[str, list[Record]]]) -> dict[str, str]:
     return {key: name if times[name] == 1 else f"{name} ({key})" for key, name in names.items()}
 
 
-def _timed(run: Sequence[Record]) -> list[Record]:
-    return list(measured(run))
+def _timed(run: Iterable[Record]) -> list[Record]:
+    return [record for record in run if is_measured(record)]
 
 
 def _pair(key: str, name: str, before: list[Record], after: list[Record]) -> Pair:

@@ -172,7 +172,7 @@ def drifting(generator, shape):
 
 
 LAWS = {"normal": normal, "heavy": heavy, "very heavy": very_heavy, "drifting": drifting}
-PAIRS = 150
+PAIRS = 120
 
 
 def verdicts(law, truth, rounds, seed=0):

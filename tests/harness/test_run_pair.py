@@ -86,6 +86,14 @@ def test_networks_trained_to_the_end_are_left_out_and_counted():
     assert (len(found.pairs), found.left_out) == (1, 1)
 
 
+def test_a_round_that_was_measured_again_counts_once_and_a_control_not_at_all():
+    (again,) = case(8, [7.0], attempt=1)
+    control = case(8, [0.2], scenario={"purpose": "control"})
+    found = pair_runs([*control, *case(8, [9.0, 2.0]), *control, again], [*control, *case(8, [1.0])])
+    assert [pair.before for pair in found.pairs] == [(7.0, 2.0)]
+    assert (found.unpaired, found.left_out) == ((), 0)
+
+
 def test_cases_that_a_name_does_not_tell_apart_bear_their_key():
     runs = [*case(8, [1.0]), *case(8, [1.0], scenario={"seed": 1}), *case(9, [1.0])]
     names = [one.name for one in pair_runs(runs, runs).pairs]
