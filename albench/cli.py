@@ -16,14 +16,20 @@ from rich.console import Console
 from rich.table import Table
 
 import albench
+from albench.analysis import quality
+from albench.analysis.comparison import NOISE
+from albench.analysis.comparison import compare as compare_pairs
+from albench.analysis.failure_conditions import failing, parse_conditions, parse_percentage
 from albench.data import DATASETS
 from albench.errors import UsageError, one_line
 from albench.harness import benchmark_json, environment, estimate, records, runner, schema, suites, sweep_file
 from albench.harness import export as exporting
 from albench.harness.availability import engine_availability, refuse_missing_cuda, share_availability
+from albench.harness.concerns import quality_warnings
 from albench.harness.progress import SweepProgress
 from albench.harness.recipe import Recipe
 from albench.harness.scenario import Scenario
+from albench.harness.run_pair import pair_runs, read_run
 from albench.methods import METHODS
 
 app = typer.Typer(
@@ -159,6 +165,8 @@ def _measure_and_report(
         f"Records: {directory / records.FILE_NAME}\nReport:  {page}",
         markup=False,
     )
+    for line in quality.summary(quality_warnings(sweep.records)):
+        err.print(f"albench: {line}", markup=False)
 
 
 def _pace(cases: int, seconds: float) -> str:
@@ -293,6 +301,33 @@ def schema_() -> None:
     """Print the JSON Schema of a record, one line of a records.jsonl."""
     with one_line_errors():
         typer.echo(schema.published(), nl=False)
+
+
+@app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(metavar="A", help="A directory, records.jsonl or pytest-benchmark JSON.")],
+    after: Annotated[Path, typer.Argument(metavar="B", help="The run that is compared with A.")],
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(help="Exit with 1 on slower:5%, faster:5%, can't-tell, failed or missing; comma-separated."),
+    ] = None,
+    noise: Annotated[str, typer.Option(help="Differences under this are called the same.")] = f"{100 * NOISE:g}%",
+    markdown: Annotated[Path | None, typer.Option(help="A file for the same tables in Markdown.")] = None,
+) -> None:
+    """Say which cases became faster or slower from run A to run B, and where that cannot be told."""
+    with one_line_errors():
+        threshold = parse_percentage(noise, "--noise")
+        conditions = parse_conditions(fail_on or (), noise=threshold)
+        pair = pair_runs(read_run(before), read_run(after))
+        comparison = compare_pairs(pair.pairs, noise=threshold)
+        from albench.report import comparison as words  # matplotlib takes a second: only for input that is good
+
+        words.show(pair, comparison, console=out, markdown_file=markdown)
+        met = failing(comparison, conditions, failed=pair.lost(missing=False), missing=pair.lost(missing=True))
+        for line in met:
+            err.print(f"albench: {line}", markup=False)
+        if met:
+            raise typer.Exit(1)
 
 
 @app.command()

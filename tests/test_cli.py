@@ -146,6 +146,12 @@ def test_run_measures_prints_and_writes_a_report(sweep):
     assert "albench run quick" in page, "the command that reproduces the page stands on it"
 
 
+def test_a_run_ends_with_what_its_times_leave_to_be_desired(sweep):
+    lines = sweep[1].stderr.splitlines()
+    assert any("cases had fewer than 6 times" in line and "--rounds 6" in line for line in lines)
+    assert len(lines) <= 8, "a line a kind, not a line a case"
+
+
 def test_capped_lanes_are_noted_in_the_record(sweep):
     records = [r for r in without_controls(read(sweep[0])) if r.scenario.engine == "threads" and r.scenario.lanes > 1]
     shallow = [r for r in records if r.scenario.hidden_layers == 2]

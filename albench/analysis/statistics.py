@@ -24,6 +24,11 @@ from albench.errors import UsageError
 CONFIDENCE = 0.95
 """The usual 95 %: every interval of a report means the same thing."""
 
+RESAMPLES = 9999
+"""Bootstrap resamples: the ends of a 95 % interval then vary by a few per cent of its width from seed to seed."""
+MILD_RANGES, SEVERE_RANGES = 1.5, 3.0
+"""Tukey's fences, in quartile ranges: of a normal law 0.7 % of all samples are outliers, 2 in a million severe."""
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -63,6 +68,73 @@ def mean_interval(samples: ArrayLike, confidence: float = CONFIDENCE) -> Interva
     quantile = float(special.stdtrit(values.size - 1, (1 + confidence) / 2))
     half_width = quantile * float(values.std(ddof=1)) / math.sqrt(values.size)
     return Interval(mean, mean - half_width, mean + half_width, confidence)
+
+
+def bootstrap_interval(
+    samples: ArrayLike, confidence: float = CONFIDENCE, *, resamples: int = RESAMPLES, seed: int = 0
+) -> Interval:
+    """Return the median and its percentile bootstrap interval, drawn with a generator of its own seeded by `seed`.
+
+    Narrower than the order statistics of `median_interval` and no law of theirs: use it where samples are many. The
+    percentile is taken and not BCa, whose acceleration comes from a jackknife, and the jackknife of a median does not
+    converge (Efron & Tibshirani, 1993, chapter 11). Medians of resamples never leave [min, max], so an interval of few
+    samples has at most the confidence of that pair, and says so.
+    """
+    values = _checked(samples, confidence)
+    estimate, reachable = float(np.median(values)), 1 - 0.5 ** (values.size - 1)
+    if np.ptp(values) == 0:  # nothing to draw from, which scipy warns of
+        return Interval(estimate, estimate, estimate, min(confidence, reachable))
+    from scipy import stats
+
+    found = stats.bootstrap(
+        (values,),
+        np.median,
+        confidence_level=confidence,
+        n_resamples=resamples,
+        method="percentile",
+        vectorized=True,
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Interval(estimate, float(found.low), float(found.high), min(confidence, reachable))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outliers:
+    """How many samples lie far from the others, by Tukey's fences; they are counted, and never dropped.
+
+    A measured time is far off because something happened, and what happened may belong to what is measured.
+    """
+
+    severe_low: int
+    mild_low: int
+    mild_high: int
+    severe_high: int
+
+    @property
+    def mild(self) -> int:
+        """Beyond 1.5 quartile ranges of the nearer quartile, and not severe."""
+        return self.mild_low + self.mild_high
+
+    @property
+    def severe(self) -> int:
+        """Beyond 3 quartile ranges of the nearer quartile."""
+        return self.severe_low + self.severe_high
+
+
+def outliers(samples: ArrayLike) -> Outliers:
+    """Count the samples beyond Tukey's fences (Tukey, 1977): 1.5 quartile ranges are mild, 3 severe."""
+    values = _checked(samples, CONFIDENCE)
+    first, third = np.percentile(values, (25, 75))
+    spread = third - first
+
+    def beyond(ranges: float) -> tuple[int, int]:
+        low, high = first - ranges * spread, third + ranges * spread
+        return int(np.count_nonzero(values < low)), int(np.count_nonzero(values > high))
+
+    (low, high), (severe_low, severe_high) = beyond(MILD_RANGES), beyond(SEVERE_RANGES)
+    return Outliers(
+        severe_low=severe_low, mild_low=low - severe_low, mild_high=high - severe_high, severe_high=severe_high
+    )
 
 
 def relative_half_width(interval: Interval, confidence: float = CONFIDENCE) -> float:

@@ -41,7 +41,9 @@ def read(path: Path) -> list[Record]:
         found: list[Record] = []
         for benchmark in benchmarks:
             if EXTRA_INFO_KEY not in benchmark["extra_info"]:
-                raise UsageError(f"{path}: benchmark {benchmark['name']!r} holds no record of albench: {remedy}")
+                raise UsageError(
+                    f"{path} is of pytest-benchmark, but {benchmark['name']!r} holds no record of albench: {remedy}"
+                )
             record = msgspec.convert(benchmark["extra_info"][EXTRA_INFO_KEY], Record)
             found += [
                 msgspec.structs.replace(record, round=number, seconds=float(seconds))
@@ -49,6 +51,8 @@ def read(path: Path) -> list[Record]:
             ]
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}): {remedy}") from None
+    except UsageError:
+        raise
     except (KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
         raise UsageError(
             f"{path} is not a pytest-benchmark file of albench ({type(error).__name__}: {error}): {remedy}"

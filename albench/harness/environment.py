@@ -30,6 +30,7 @@ def describe() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": cpu_name(),
         "usable_cores": usable_cores(),
+        "cpu_governors": cpu_governors(),
         "memory_bytes": psutil.virtual_memory().total,
         "load_average_1_min": round(psutil.getloadavg()[0], 2),
         "packages": {name: _version(name) for name in PACKAGES},
@@ -47,6 +48,15 @@ def cpu_name() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+def cpu_governors() -> list[str]:
+    """Return the frequency governors of the cores, each name once; none where the system shows none."""
+    found = set()
+    for file in Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor"):
+        with contextlib.suppress(OSError):
+            found.add(file.read_text().strip())
+    return sorted(found)
 
 
 def gpus() -> tuple[list[dict[str, Any]], str]:

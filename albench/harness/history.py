@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from albench.analysis.statistics import median_interval, relative_half_width
+from albench.analysis.stopping import MedianKnown
 from albench.harness.control import Flag, flags, latest
 from albench.harness.records import Record, is_measured
 from albench.harness.scenario import Scenario
@@ -54,7 +54,10 @@ class History:
         seconds = self.seconds(scenario)
         if not seconds:
             return bool(self._by_key[scenario.key])
-        return relative_half_width(median_interval(seconds)) <= target
+        rule = MedianKnown(relative_half_width=target)  # anew, for a further attempt takes the place of an earlier one
+        for value in seconds:
+            rule.add(value)
+        return rule.stop is not None
 
     def flagged(self, number: int, most: int) -> Sequence[Flag]:
         """Return what to measure again of a round: the farthest off first, `most` at most, each once."""

@@ -1,0 +1,45 @@
+"""Concerns: what the records of a sweep leave to be desired, as `albench.analysis.quality` has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from albench.analysis.quality import QualityWarning, case_warnings, machine_warnings
+from albench.harness.control import latest
+from albench.harness.records import Record, is_measured
+
+
+def quality_warnings(records: Iterable[Record]) -> list[QualityWarning]:
+    """Return the warnings about all cases that were timed, and about the machine that they were timed on.
+
+    A network that was trained to the end is timed once, on the way to its accuracy: its time is warned of by nobody.
+    """
+    cases: dict[str, list[Record]] = {}
+    for record in latest(records):
+        if is_measured(record) and record.scenario.purpose == "time":
+            cases.setdefault(record.key, []).append(record)
+    found = [warning for case in cases.values() for warning in _of_case(case)]
+    return found + _of_machine([record for case in cases.values() for record in case])
+
+
+def _of_case(case: Sequence[Record]) -> list[QualityWarning]:
+    # Records without telemetry have no such attribute, or None in it.
+    observed = [one for one in (getattr(record, "telemetry", None) for record in case) if one is not None]
+    others = [one.other_cores / len(one.core_use) for one in observed if one.other_cores is not None and one.core_use]
+    return case_warnings(
+        case[0].scenario.describe(),
+        [record.seconds for record in case if record.seconds is not None],
+        other_cpu_share=others or None,
+        clock_events={event for one in observed for gpu in one.gpus for event in gpu.throttle_reasons or ()},
+    )
+
+
+def _of_machine(records: Sequence[Record]) -> list[QualityWarning]:
+    """Return what is wrong with the machine; of several sweeps the busiest start counts."""
+    environments = [record.environment for record in records]
+    busiest = max(environments, key=lambda facts: float(facts.get("load_average_1_min", 0.0)), default={})
+    return machine_warnings(
+        load_average=busiest.get("load_average_1_min"),
+        usable_cores=busiest.get("usable_cores"),
+        governors={governor for facts in environments for governor in facts.get("cpu_governors", ())},
+    )
