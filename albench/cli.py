@@ -99,6 +99,7 @@ def _measure_and_report(
     data_dir: Path | None,
     order_seed: int,
     retry_failed: bool,
+    telemetry: bool = True,
 ) -> None:
     """Run a suite, print its tables and write its page."""
     scenarios = suites.suite_scenarios(suite, overrides)
@@ -115,6 +116,7 @@ def _measure_and_report(
             data_dir=data_dir,
             order_seed=order_seed,
             retry_failed=retry_failed,
+            telemetry=telemetry,
         )
     sweep_seconds = time.monotonic() - started
     for warning in sweep.warnings:
@@ -185,6 +187,9 @@ def run(
     case_limit: Annotated[float, typer.Option(help="Seconds after which a case is ended.")] = 300.0,
     order_seed: Annotated[int, typer.Option(help="Seed of the shuffled order.")] = 0,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed cases again.")] = False,
+    telemetry: Annotated[
+        bool, typer.Option("--telemetry/--no-telemetry", help="Read cores, memory and GPUs while cases run.")
+    ] = True,
     data_dir: DataDirOption = None,
     no_progress: NoProgressOption = False,
 ) -> None:
@@ -218,6 +223,7 @@ def run(
             data_dir=data_dir,
             order_seed=order_seed,
             retry_failed=retry_failed,
+            telemetry=telemetry,
         )
 
 
