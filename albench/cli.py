@@ -28,8 +28,8 @@ from albench.harness.availability import engine_availability, refuse_missing_cud
 from albench.harness.concerns import quality_warnings
 from albench.harness.progress import SweepProgress
 from albench.harness.recipe import Recipe
-from albench.harness.scenario import Scenario
 from albench.harness.run_pair import pair_runs, read_run
+from albench.harness.scenario import Scenario
 from albench.methods import METHODS
 
 app = typer.Typer(
@@ -130,6 +130,7 @@ def _measure_and_report(
     data_dir: Path | None,
     order_seed: int,
     retry_failed: bool,
+    telemetry: bool = True,
 ) -> None:
     """Run a suite, print its tables and write its page."""
     if any(scenario.device == "cuda" for scenario in scenarios):
@@ -145,6 +146,7 @@ def _measure_and_report(
             data_dir=data_dir,
             order_seed=order_seed,
             retry_failed=retry_failed,
+            telemetry=telemetry,
         )
     sweep_seconds = time.monotonic() - started
     for warning in sweep.warnings:
@@ -222,6 +224,9 @@ def run(
     ] = None,
     order_seed: Annotated[int, typer.Option(help="Seed of the shuffled order.")] = 0,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed cases again.")] = False,
+    telemetry: Annotated[
+        bool, typer.Option("--telemetry/--no-telemetry", help="Read cores, memory and GPUs while cases run.")
+    ] = True,
     data_dir: DataDirOption = None,
     no_progress: NoProgressOption = False,
 ) -> None:
@@ -252,6 +257,7 @@ def run(
             data_dir=data_dir,
             order_seed=order_seed,
             retry_failed=retry_failed,
+            telemetry=telemetry,
         )
 
 

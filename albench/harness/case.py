@@ -8,18 +8,17 @@ everything after the window (held-out accuracy, task times).
 from __future__ import annotations
 
 import gc
-import resource
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from albench.data import load_dataset
 from albench.data.dataset import Dataset
 from albench.engines.batch import Batch
+from albench.harness.memory import whole_life_peak_bytes
 from albench.harness.outcome import Outcome
 from albench.harness.scenario import Scenario
 from albench.methods import make_trainer
@@ -54,8 +53,15 @@ def trainer_options(scenario: Scenario, dataset: Dataset, **changes: Any) -> Tra
     return TrainerOptions(**(options | changes))
 
 
-def time_training(trainer: Trainer, batches: Sequence[Batch], device: str = "cpu") -> float:
-    """Return the wall seconds of training on `batches`, all in memory, from an empty to a drained pipeline."""
+class Window(NamedTuple):
+    """A timed window, on the clock of `time.perf_counter`."""
+
+    start: float
+    end: float
+
+
+def time_training(trainer: Trainer, batches: Sequence[Batch], device: str = "cpu") -> Window:
+    """Return when training on `batches`, all in memory, began and ended, from an empty to a drained pipeline."""
     gc.collect()
     gc.disable()  # a collection inside the window would be charged to whichever method it hits
     try:
@@ -65,7 +71,7 @@ def time_training(trainer: Trainer, batches: Sequence[Batch], device: str = "cpu
         trainer.train(batches)
         if device == "cuda":
             torch.cuda.synchronize()
-        return time.perf_counter() - start
+        return Window(start, time.perf_counter())
     finally:
         gc.enable()
 
@@ -84,10 +90,10 @@ def measure(scenario: Scenario, *, data_dir: Path | None = None) -> Outcome:
     trainer = make_trainer(scenario.method, trainer_options(scenario, dataset))
     try:
         trainer.warm_up(batches[:WARM_UP_MINIBATCHES])
-        seconds = time_training(trainer, trainer.prepare(batches), scenario.device)
+        window = time_training(trainer, trainer.prepare(batches), scenario.device)
         held_out, reason = held_out_accuracy(trainer, dataset, dtype)
         return Outcome(
-            seconds=seconds,
+            seconds=window.end - window.start,
             lanes=trainer.lanes,
             lane_kind=trainer.lane_kind,
             components=trainer.components,
@@ -98,8 +104,11 @@ def measure(scenario: Scenario, *, data_dir: Path | None = None) -> Outcome:
             losses=trainer.losses,
             flops_per_minibatch=trainer.flops(batches[0]),
             task_seconds=task_seconds(scenario, dataset, batches),
-            peak_memory_bytes=peak_memory_bytes(),
+            peak_memory_bytes=whole_life_peak_bytes(),
             notes=list(trainer.notes),
+            window_start_seconds=window.start,
+            window_end_seconds=window.end,
+            gpu_uuids=gpu_uuids(trainer),
         )
     finally:
         trainer.close()
@@ -122,7 +131,9 @@ def task_seconds(scenario: Scenario, dataset: Dataset, batches: list[Batch]) -> 
     return trainer.task_seconds()
 
 
-def peak_memory_bytes() -> int:
-    """Return the largest resident set of this process so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+def gpu_uuids(trainer: Trainer) -> list[str]:
+    """Return the CUDA devices that a trainer runs on: one, or one for each of its processes."""
+    if trainer.device != "cuda":
+        return []
+    count = min(trainer.lanes, torch.cuda.device_count()) if trainer.lane_kind == "process" else 1
+    return [str(torch.cuda.get_device_properties(i).uuid) for i in range(count)]

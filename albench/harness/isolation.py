@@ -11,6 +11,7 @@ import contextlib
 import signal
 import time
 import traceback
+from collections.abc import Callable
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -19,7 +20,7 @@ import msgspec
 
 from albench.errors import UsageError, one_line
 from albench.harness.free_memory import free_memory_bytes
-from albench.harness.outcome import Failure, Outcome
+from albench.harness.outcome import Failure, Outcome, Supplement
 from albench.harness.scenario import Scenario
 from albench.process import (
     ServerAddress,
@@ -45,13 +46,21 @@ chooses, and that may be the sweep."""
 
 
 def run_isolated(
-    scenario: Scenario, *, data_dir: Path | None, limit_seconds: float, limit_bytes: int | None = None
+    scenario: Scenario,
+    *,
+    data_dir: Path | None,
+    limit_seconds: float,
+    limit_bytes: int | None = None,
+    memory: bool = False,
 ) -> Outcome | Failure:
     """Measure a scenario in a fresh process; return the outcome, or why there is none. Never hangs.
 
     `limit_bytes` is how far the free memory may fall meanwhile, so that processes which the case starts count, whoever
-    their parent is; None: most of what is free now.
+    their parent is; None: most of what is free now. `memory`: whether the case then measures peak memory too, in a pass
+    of its own (`albench.harness.memory_pass`) within the same limits; whatever happens there, the time that was
+    measured before is kept.
     """
+    deadline = time.monotonic() + limit_seconds
     free_bytes = free_memory_bytes()
     if limit_bytes is None:
         limit_bytes = int(FREE_SHARE * free_bytes)
@@ -59,7 +68,7 @@ def run_isolated(
     receiver, sender = server.Pipe(duplex=False)
     process = server.Process(
         target=_case_main,
-        args=(sender, msgspec.json.encode(scenario), str(data_dir) if data_dir else "", server_address()),
+        args=(sender, msgspec.json.encode(scenario), str(data_dir) if data_dir else "", server_address(), memory),
     )
     with nameless_main(), child_environment():
         process.start()
@@ -70,7 +79,10 @@ def run_isolated(
             return failure
         grace_seconds = EXIT_SECONDS
         with contextlib.suppress(EOFError):
-            return _answer(receiver.recv_bytes())
+            answer = _answer(receiver.recv_bytes())
+            if memory and isinstance(answer, Outcome):
+                return _with_memory(answer, process, receiver, deadline, free_bytes - limit_bytes)
+            return answer
         process.join(EXIT_SECONDS)
         return _death(process)
     finally:
@@ -100,6 +112,25 @@ def _answer(message: bytes) -> Outcome | Failure:
     return answer
 
 
+def _with_memory(
+    outcome: Outcome, process: BaseProcess, receiver: connection.Connection, deadline: float, least_free_bytes: int
+) -> Outcome:
+    """Return the outcome with what the case sends after it, the peak memory, or with the reason why it has not."""
+    if failure := _watch(receiver, max(deadline - time.monotonic(), 0.0), least_free_bytes):
+        end_process(process, 0.0)
+        late = failure.status == "timed-out"
+        reason = "not done within the limit of the case" if late else failure.reason
+        return msgspec.structs.replace(outcome, memory_reason=reason)
+    try:
+        found = msgspec.json.decode(receiver.recv_bytes(), type=Supplement | Failure)
+    except EOFError:
+        process.join(EXIT_SECONDS)
+        return msgspec.structs.replace(outcome, memory_reason=_death(process).reason)
+    if isinstance(found, Failure):
+        return msgspec.structs.replace(outcome, memory_reason=found.reason)
+    return msgspec.structs.replace(outcome, memory=found.memory)
+
+
 def _death(process: BaseProcess) -> Failure:
     """Return the failure of a case that ended without a word."""
     code = process.exitcode
@@ -108,23 +139,42 @@ def _death(process: BaseProcess) -> Failure:
     return Failure(status="failed", reason=f"{describe_exit(code)}{' and no result' if (code or 0) >= 0 else ''}")
 
 
-def _case_main(sender: connection.Connection, scenario: bytes, data_dir: str, address: ServerAddress) -> None:
-    """Run in the case's process: measure and answer."""
+def _case_main(
+    sender: connection.Connection, scenario: bytes, data_dir: str, address: ServerAddress, memory: bool
+) -> None:
+    """Run in the case's process: measure and answer, the time first so that nothing after it can cost it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle, and it ends this process
     watch_parent()
     use_server(address)  # a method may run in processes of its own
     with contextlib.suppress(BrokenPipeError):
-        sender.send_bytes(_measure(scenario, data_dir))
+        answer = _measure(scenario, data_dir)
+        sender.send_bytes(answer)
+        if memory and isinstance(_answer(answer), Outcome):
+            sender.send_bytes(_measure_memory(scenario, data_dir))
     sender.close()
 
 
 def _measure(scenario: bytes, data_dir: str) -> bytes:
-    import torch
-
     from albench.harness.case import measure
 
+    return _told(measure, scenario, data_dir)
+
+
+def _measure_memory(scenario: bytes, data_dir: str) -> bytes:
+    from albench.harness.memory_pass import measure_memory
+
+    def measure(scenario: Scenario, *, data_dir: Path | None) -> Supplement:
+        return Supplement(memory=measure_memory(scenario, data_dir=data_dir))
+
+    return _told(measure, scenario, data_dir)
+
+
+def _told(measure: Callable[..., Outcome | Supplement], scenario: bytes, data_dir: str) -> bytes:
+    """Return the message of what was measured, or of why it could not be."""
+    import torch
+
     try:
-        outcome = measure(msgspec.json.decode(scenario, type=Scenario), data_dir=Path(data_dir) if data_dir else None)
+        found = measure(msgspec.json.decode(scenario, type=Scenario), data_dir=Path(data_dir) if data_dir else None)
     except UsageError as error:
         return msgspec.json.encode(Failure(status="failed", reason=str(error), usage=True))
     except (MemoryError, torch.OutOfMemoryError) as error:
@@ -135,4 +185,4 @@ def _measure(scenario: bytes, data_dir: str) -> bytes:
         where = traceback.extract_tb(error.__traceback__)[-1]
         reason = f"{one_line(error)} ({Path(where.filename).name}:{where.lineno})"
         return msgspec.json.encode(Failure(status="failed", reason=reason))
-    return msgspec.json.encode(outcome)
+    return msgspec.json.encode(found)

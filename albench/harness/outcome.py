@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from albench.harness.memory import Memory
 from albench.harness.records import Status
 
 
@@ -26,6 +27,19 @@ class Outcome(msgspec.Struct, kw_only=True, tag=True):
     task_seconds: list[float] | None
     peak_memory_bytes: int
     notes: list[str]
+    memory: Memory | None = None
+    memory_reason: str = ""
+    window_start_seconds: float = 0.0
+    """When the timed window began, on the clock of `time.perf_counter`; 0 as its end is: not told."""
+    window_end_seconds: float = 0.0
+    gpu_uuids: list[str] = []
+    """The CUDA devices that the case ran on."""
+
+
+class Supplement(msgspec.Struct, kw_only=True, tag=True):
+    """What a case sends after its outcome, where it is asked for more than the time."""
+
+    memory: Memory
 
 
 class Failure(msgspec.Struct, kw_only=True, tag=True):

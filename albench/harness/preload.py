@@ -16,6 +16,9 @@ import albench.engines.ranks
 import albench.engines.serial
 import albench.engines.threads
 import albench.harness.case
+import albench.harness.memory_pass
+import albench.harness.peak
+import albench.harness.sampler
 import albench.methods.al
 import albench.methods.al_ddp
 import albench.methods.bp

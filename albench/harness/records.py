@@ -26,8 +26,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from albench.errors import UsageError, message_of
+from albench.harness.memory import Memory
 from albench.harness.migration import migrated
 from albench.harness.scenario import Scenario
+from albench.harness.telemetry import Telemetry
 
 FORMAT = "albench-record"
 VERSION = 2
@@ -84,7 +86,21 @@ class Record(msgspec.Struct, kw_only=True, frozen=True, tag_field="format", tag=
     task_seconds: list[float] | None = None
     """Median time of one task of each component, taken after the window by the serial engine, for projections."""
     peak_memory_bytes: int | None = None
-    """Largest resident set of the case's process."""
+    """Largest resident set of the case's process in its whole life, libraries and data included; what training takes
+    is in `memory`."""
+    memory: Memory | None = None
+    """Peak memory of training, host and device, taken in a pass of its own after the timed window."""
+    memory_reason: str = ""
+    """Where there is none: why."""
+    telemetry: Telemetry | None = None
+    """What the machine did during the timed window: cores, memory, other processes, GPUs."""
+    telemetry_reason: str = ""
+    """Where there is none: why."""
+    matmul_peak_flops_per_second: float | None = None
+    """Matrix-product peak of this machine, measured in this sweep with as many threads as the case may use, or on its
+    device."""
+    matmul_peak_reason: str = ""
+    """Where there is none: why."""
     notes: list[str] = []
     """What a reader should know, such as lanes that were capped or a control that drifted."""
 

@@ -19,11 +19,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
+
 from albench.errors import UsageError
 from albench.harness import environment
 from albench.harness.control import CONTROL, RERUN_SHARE, ControlClock, flags, is_control, without_controls
 from albench.harness.estimate import estimated_seconds
 from albench.harness.history import History
+from albench.harness.instruments import Instruments
 from albench.harness.isolation import run_isolated
 from albench.harness.outcome import Failure, Outcome
 from albench.harness.records import Record, RecordFile, Status, is_measured
@@ -106,17 +109,19 @@ def run_sweep(
     data_dir: Path | None = None,
     order_seed: int = 0,
     retry_failed: bool = False,
+    telemetry: bool = True,
 ) -> Sweep:
     """Measure `scenarios` into ``directory/records.jsonl`` and return what was done.
 
     Resumes: a (scenario, round) that is on file is not run again; `retry_failed` runs those again that failed.
+    `telemetry`: whether the machine is read while cases run, and its matrix-product peak measured before the first.
     """
     if not scenarios:
         raise UsageError("there is no scenario to run: widen the filters")
     scenarios = list(dict.fromkeys(scenarios))
     surroundings = environment.describe()
     keys = {scenario.key for scenario in scenarios}
-    with RecordFile(directory) as file:
+    with RecordFile(directory) as file, Instruments(scenarios, wanted=telemetry) as instruments:
         history = History(record for record in file.existing if record.key in keys or is_control(record))
         sweep = Sweep(order_seed=order_seed, records=history.all)
         sweep.warnings = _differences(history.all, surroundings)
@@ -131,6 +136,7 @@ def run_sweep(
             suite=suite,
             surroundings=surroundings,
             retry_failed=retry_failed,
+            instruments=instruments,
         )
         runner.run()
     left = len(flags(sweep.records))
@@ -156,6 +162,7 @@ class _Runner:
     suite: str
     surroundings: dict[str, Any]
     retry_failed: bool
+    instruments: Instruments
     control: ControlClock = field(default_factory=ControlClock)
 
     def __post_init__(self) -> None:
@@ -257,21 +264,28 @@ class _Runner:
             small = earlier.scenario
             sizes = f"ℓ = {small.hidden_layers}, width {small.width}, batch {small.batch_size}"
             return record("skipped", reason=f"the same case with {sizes} ran out of memory")
+        # Peak memory does not vary from round to round, and its pass takes as long as some windows.
+        memory = number == 0 and scenario.purpose != "control"
+        self.instruments.begin(scenario)
         answer = run_isolated(
             scenario,
             data_dir=self.data_dir,
             limit_seconds=self.limits.case_seconds,
             limit_bytes=self.limits.case_bytes,
+            memory=memory,
         )
         if isinstance(answer, Failure):
             if answer.usage:
                 raise UsageError(answer.reason)
             return record(answer.status, reason=answer.reason)
-        return record("measured", **_fields(answer))
+        if not memory:
+            answer = msgspec.structs.replace(answer, memory_reason="taken in the first round, and not of controls")
+        return record("measured", **_fields(answer), **self.instruments.fields(scenario, answer))
 
 
 def _fields(outcome: Outcome) -> dict[str, Any]:
-    return {name: getattr(outcome, name) for name in outcome.__struct_fields__}
+    """Return what a record takes over; where on the clock the window lay has done its service."""
+    return {name: getattr(outcome, name) for name in outcome.__struct_fields__ if name in Record.__struct_fields__}
 
 
 def _differences(records: Iterable[Record], surroundings: dict[str, Any]) -> list[str]:

@@ -16,6 +16,7 @@ from albench.harness.control import without_controls
 from albench.harness.isolation import run_isolated
 from albench.harness.outcome import Failure, Outcome
 from albench.harness.records import read
+from albench.harness.sampler import PROCESS_NAME
 from tests.conftest import obey_ctrl_c
 from tests.harness.test_records import scenario
 
@@ -59,7 +60,16 @@ def test_random_labels_have_no_accuracy_and_say_why():
 
 def case_processes():
     """Return the processes under this one's forkserver that are cases, by looking for grandchildren."""
-    return [p for child in psutil.Process().children() for p in child.children()]
+    found = [p for child in psutil.Process().children() for p in child.children()]
+    return [p for p in found if process_name(p) != PROCESS_NAME]
+
+
+def process_name(process):
+    """Return what the system calls a process; empty if it is gone."""
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def test_a_case_over_its_limit_is_ended():
@@ -163,6 +173,7 @@ def start_sweep(out: Path):
 
 def test_killing_a_sweep_leaves_no_process_and_loses_no_record(tmp_path):
     process, family = start_sweep(tmp_path)
+    assert PROCESS_NAME in map(process_name, family), "its sampler should be at work as well"
     process.kill()
     process.communicate()
     assert not gone(family)

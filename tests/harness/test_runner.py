@@ -56,7 +56,7 @@ def cases(monkeypatch):
     ran = []
     answers = {}
 
-    def fake(one, *, data_dir, limit_seconds, limit_bytes):
+    def fake(one, *, data_dir, limit_seconds, limit_bytes, memory):
         if one == CONTROL:
             return outcome(answers.get("control", lambda: 1.0)())
         ran.append(one)
@@ -77,6 +77,7 @@ def read(directory):
 
 def sweep(scenarios, directory: Path, **options):
     limits = options.pop("limits", Limits(rounds=3))
+    options.setdefault("telemetry", False)  # what is tried here is the order of cases that are made up
     return run_sweep(scenarios, directory, suite="test", limits=limits, progress=Silent(), **options)
 
 
@@ -303,7 +304,7 @@ def test_a_wall_clock_that_jumps_changes_nothing(cases, tmp_path, monkeypatch, a
 def test_the_limit_on_memory_reaches_the_case(monkeypatch, tmp_path):
     told = []
 
-    def fake(one, *, data_dir, limit_seconds, limit_bytes):
+    def fake(one, *, data_dir, limit_seconds, limit_bytes, memory):
         told.append((limit_seconds, limit_bytes))
         return outcome(1.0)
 
