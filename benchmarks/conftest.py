@@ -1,17 +1,18 @@
 """The pytest-benchmark suites: `pytest benchmarks --benchmark-only`, or `pytest --benchmark benchmarks` for short.
 
-Each benchmark trains one scenario from an empty to a drained pipeline; building the network and cutting the data is
-its set-up and is not timed. The whole record lands in ``extra_info``, so `albench report --from-benchmark FILE.json`
-renders a file that ``--benchmark-json FILE`` wrote, and the verdicts are printed at the end of the run.
+test_depth, test_samples, test_batch and test_devices measure the scenarios of a suite with the fixture ``albench_case``
+of albench's pytest plugin: each round in a fresh process, the whole record in ``extra_info``. So
+`albench report --from-benchmark FILE.json` renders a file that ``--benchmark-json FILE`` wrote, and the verdicts are
+printed at the end of the run. `albench run` also interleaves its cases, and is what a claim of complexity should rest
+on; this is for a quick look and for comparing a change with ``--benchmark-compare``.
 
-These suites run in one process, one case after the other. `albench run` isolates and interleaves, and is what a claim
-should rest on; this is for a quick look and for comparing a change with ``--benchmark-compare``.
+test_baselines, test_engines and test_engines_cuda are contests: rivals take turns in one process, and ratios of times
+are taken within a turn.
 """
 
 from __future__ import annotations
 
-import datetime
-import functools
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,22 +25,20 @@ from albench.process import CHILD_VARIABLES, forkserver
 for name, value in CHILD_VARIABLES.items():
     os.environ.setdefault(name, value)
 
-import torch
-
-from albench.data import load_dataset
 from albench.engines.batch import Batch
-from albench.harness import benchmark_json, environment
-from albench.harness.case import WARM_UP_MINIBATCHES, held_out_accuracy, trainer_options
+from albench.harness import environment
+from albench.harness.case import WARM_UP_MINIBATCHES
+from albench.harness.isolation import PRELOAD
 from albench.harness.records import Record
 from albench.harness.scenario import Scenario
 from albench.methods import make_trainer
 from albench.methods.trainer import Trainer, TrainerOptions
+from albench.pytest_plugin import session_records
 from benchmarks import contest as contests
 
-forkserver("albench.harness.preload")  # one server for the processes of all engines and methods
+forkserver(PRELOAD)  # one server for the processes of all engines and methods
 
-ROUNDS = 3
-RECORDS = pytest.StashKey[list]()
+SMOKE_MINIBATCHES = 8
 
 
 def pytest_addoption(parser):
@@ -53,16 +52,17 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    config.stash[RECORDS] = []
     config.stash[contests.RATIOS] = []
 
 
 def smoke_sized(scenarios: list[Scenario]) -> list[Scenario]:
-    """Return the scenarios at the two smallest depths and the smallest n."""
+    """Return the scenarios at the two smallest depths and the smallest n, and that of a few mini-batches only."""
     depths = sorted({s.hidden_layers for s in scenarios})[:2]
     fewest = {(s.series, s.width, s.batch_size): s.minibatches for s in reversed(scenarios)}
     return [
-        s for s in scenarios if s.hidden_layers in depths and s.minibatches == fewest[s.series, s.width, s.batch_size]
+        dataclasses.replace(s, minibatches=min(s.minibatches, SMOKE_MINIBATCHES))
+        for s in scenarios
+        if s.hidden_layers in depths and s.minibatches == fewest[s.series, s.width, s.batch_size]
     ]
 
 
@@ -81,73 +81,21 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("scenario", scenarios, ids=[case_name(s) for s in scenarios])
 
 
-@functools.cache
-def surroundings():
-    return environment.describe()
-
-
 @pytest.fixture
-def train_and_record(benchmark, request):
-    """Return a function that benchmarks the training of a scenario and keeps its record."""
+def measure(albench_case, benchmark, request):
+    """Return a function that measures a scenario, grouped with those of the same network and batch."""
 
     def run(scenario: Scenario) -> Record:
-        dataset = load_dataset(scenario.dataset, seed=scenario.seed)
-        dtype = getattr(torch, scenario.precision)
-        batches = dataset.batches(
-            batch_size=scenario.batch_size,
-            count=scenario.minibatches,
-            seed=scenario.seed,
-            dtype=dtype,
-            device=scenario.device,
-        )
-        trainers = []
-
-        def fresh():
-            if trainers:
-                trainers.pop().close()
-            trainers.append(make_trainer(scenario.method, trainer_options(scenario, dataset)))
-            trainers[-1].warm_up(batches[:WARM_UP_MINIBATCHES])
-            return (trainers[-1].prepare(batches),), {}
-
-        rounds = 1 if request.config.getoption("--smoke") else ROUNDS
-        started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        benchmark.pedantic(lambda b: trainers[-1].train(b), setup=fresh, rounds=rounds, iterations=1)
-        trainer = trainers[-1]
-        request.addfinalizer(trainer.close)
-        reached, reason = held_out_accuracy(trainer, dataset, dtype)
-        record = Record(
-            key=scenario.key,
-            scenario=scenario,
-            round=0,
-            status="measured",
-            started_at=started_at,
-            environment=surroundings(),
-            suite=f"benchmarks/{request.path.name}",
-            seconds=benchmark.stats.stats.median if benchmark.stats else None,
-            instances=scenario.instances,
-            lanes=trainer.lanes,
-            lane_kind=trainer.lane_kind,
-            components=trainer.components,
-            effective_parameters=trainer.effective_parameters,
-            affiliated_parameters=trainer.affiliated_parameters,
-            accuracy=reached,
-            accuracy_reason=reason,
-            losses=trainer.losses,
-            flops_per_minibatch=trainer.flops(batches[0]),
-            notes=[*trainer.notes, "measured in one process with the other cases, not isolated"],
-        )
         benchmark.group = f"{request.path.stem}: width {scenario.width}, batch {scenario.batch_size}"
-        benchmark.extra_info.update(benchmark_json.extra_info(record))
-        request.config.stash[RECORDS].append(record)
-        return record
+        return albench_case(scenario, rounds=1 if request.config.getoption("--smoke") else None)
 
     return run
 
 
 def pytest_benchmark_update_machine_info(machine_info):
-    """Say what was measured on, and not whose it is."""
+    """Say what was measured on, and not whose it is; without what changes from minute to minute."""
     machine_info["node"] = ""
-    machine_info["albench"] = surroundings()
+    machine_info["albench"] = {k: v for k, v in environment.describe().items() if k != "load_average_1_min"}
 
 
 @pytest.fixture
@@ -183,7 +131,7 @@ def pytest_terminal_summary(terminalreporter, config):
         contests.print_ratios(terminalreporter, config.stash[contests.RATIOS])
         if path := config.getoption("--ratios"):
             contests.write_ratios(path, config.stash[contests.RATIOS])
-    records = [record for record in config.stash[RECORDS] if record.seconds]
+    records = [record for record in session_records(config) if record.seconds]
     if not records or config.getoption("--smoke"):
         return
     from rich.console import Console

@@ -1,12 +1,15 @@
-"""Records out of a pytest-benchmark JSON file.
+"""Records out of a pytest-benchmark JSON file, and what its readers look for by name.
 
-The suites under ``benchmarks/`` put a whole record into each benchmark's ``extra_info``, so nothing is parsed back out
-of a name. pytest-benchmark's own rounds become rounds of the record, one time each.
+The plugin (`albench.pytest_plugin`) puts a whole record into each benchmark's ``extra_info``, so nothing is parsed back
+out of a name. pytest-benchmark's own rounds become rounds of the record, one time each. pytest-benchmark leaves out
+benchmarks that failed; their records stand in a list beside its own.
 """
 
 from __future__ import annotations
 
 import json
+import statistics
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,45 +19,89 @@ from albench.errors import UsageError
 from albench.harness.records import Record
 
 EXTRA_INFO_KEY = "albench_record"
+FAILED_KEY = "albench_failed"
+"""Where in the file the records of cases stand that have no time."""
 
 
 def extra_info(record: Record) -> dict[str, Any]:
     """Return what a benchmark keeps of a record: the record, and what a reader of the JSON looks for by name."""
-    seconds = record.seconds
     return {
         EXTRA_INFO_KEY: msgspec.to_builtins(record),
         "series": record.scenario.series,
         "training_instances": record.instances,
         "hidden_layers": record.scenario.hidden_layers,
         "lanes": record.lanes,
-        "samples_per_second": record.instances / seconds if seconds else None,
-        "held_out_accuracy": record.accuracy,
+        **metrics(record),
     }
 
 
+def metrics(record: Record) -> dict[str, float | None]:
+    """Return what is worth a column beside a record's time, by name; None: not measured here."""
+    seconds, joules = record.seconds, _joules(record)
+    return {
+        "samples_per_second": record.instances / seconds if seconds else None,
+        "milliseconds_per_minibatch": 1e3 * seconds / record.scenario.minibatches if seconds else None,
+        "held_out_accuracy": record.accuracy,
+        "gpu_utilisation": _gpu_utilisation(record),
+        "joules_per_sample": joules / record.instances if joules is not None and record.instances else None,
+        "peak_memory_bytes": record.peak_memory_bytes,
+    }
+
+
+def failed_records(records: Iterable[Record]) -> list[Any]:
+    """Return the records that hold no time as plain data, for the file."""
+    return [msgspec.to_builtins(record) for record in records if record.status != "measured"]
+
+
 def read(path: Path) -> list[Record]:
-    """Return the records in a pytest-benchmark JSON file, one for each of its measured rounds."""
+    """Return the records in a pytest-benchmark JSON file: one for each measured round, and those of failed cases.
+
+    Benchmarks that hold no record, such as a user's own beside ours, are passed over; a file without any is refused.
+    """
     remedy = "give a file that `pytest benchmarks --benchmark-only --benchmark-json FILE` wrote"
     try:
         content = json.loads(path.read_bytes())
-        benchmarks = content["benchmarks"]
         found: list[Record] = []
-        for benchmark in benchmarks:
+        for benchmark in content["benchmarks"]:
             if EXTRA_INFO_KEY not in benchmark["extra_info"]:
+                continue
+            if "data" not in benchmark["stats"]:
                 raise UsageError(
-                    f"{path} is of pytest-benchmark, but {benchmark['name']!r} holds no record of albench: {remedy}"
+                    f"{path} holds no single times: save with --benchmark-json, or with --benchmark-save-data too"
                 )
             record = msgspec.convert(benchmark["extra_info"][EXTRA_INFO_KEY], Record)
             found += [
                 msgspec.structs.replace(record, round=number, seconds=float(seconds))
                 for number, seconds in enumerate(benchmark["stats"]["data"])
             ]
+        found += [msgspec.convert(record, Record) for record in content.get(FAILED_KEY, [])]
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}): {remedy}") from None
     except UsageError:
         raise
-    except (KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
         raise UsageError(
             f"{path} is not a pytest-benchmark file of albench ({type(error).__name__}: {error}): {remedy}"
         ) from None
+    if not found:
+        raise UsageError(f"{path} holds no record of albench: {remedy}")
     return found
+
+
+def _used_gpus(record: Record) -> list[Any]:
+    """Return what telemetry says of the GPUs that a case ran on; of all of them where the case did not say."""
+    telemetry = getattr(record, "telemetry", None)
+    return [gpu for gpu in getattr(telemetry, "gpus", ()) if getattr(gpu, "used", None) is not False]
+
+
+def _gpu_utilisation(record: Record) -> float | None:
+    """Return the mean utilisation of the GPUs in use, in [0, 1]; None where one of them has none."""
+    values = [getattr(gpu, "mean_utilisation", None) for gpu in _used_gpus(record)]
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known and len(known) == len(values) else None
+
+
+def _joules(record: Record) -> float | None:
+    """Return the energy that the GPUs in use drew in the window; None where it was not measured."""
+    joules: float | None = getattr(getattr(record, "telemetry", None), "energy_joules", None)
+    return joules

@@ -106,6 +106,11 @@ def _watch(receiver: connection.Connection, limit_seconds: float, least_free_byt
     return None
 
 
+def run_here(scenario: Scenario, *, data_dir: Path | None) -> Outcome | Failure:
+    """Measure a scenario in this process, without a limit; return the outcome, or why there is none."""
+    return _answer(_measure(msgspec.json.encode(scenario), str(data_dir) if data_dir else ""))
+
+
 def _answer(message: bytes) -> Outcome | Failure:
     """Return what the case sent."""
     answer: Outcome | Failure = msgspec.json.decode(message, type=Outcome | Failure)

@@ -1,0 +1,90 @@
+"""pytest-benchmark's JSON: what is read back, what is passed over, and the metrics that stand in it by name."""
+
+import json
+import types
+
+import pytest
+
+from albench.errors import UsageError
+from albench.harness import benchmark_json
+from albench.harness.benchmark_json import EXTRA_INFO_KEY, FAILED_KEY, extra_info, failed_records, metrics, read
+from albench.harness.records import Record
+from tests.harness.test_records import record
+
+
+def written(tmp_path, *benchmarks, **more):
+    """Write a file with these benchmarks; return its path."""
+    file = tmp_path / "b.json"
+    file.write_text(json.dumps({"benchmarks": list(benchmarks), **more}))
+    return file
+
+
+def benchmark(one: Record, *seconds):
+    return {"name": "test_x", "extra_info": extra_info(one), "stats": {"data": list(seconds)}}
+
+
+FOREIGN = {"name": "test_y", "extra_info": {"ratios": []}, "stats": {"data": [1.0]}}
+
+
+def test_each_round_becomes_a_record_and_failed_cases_come_along(tmp_path):
+    failed = record(status="timed-out", seconds=None, reason="too slow")
+    file = written(
+        tmp_path, benchmark(record(), 0.5, 0.25), FOREIGN, **{FAILED_KEY: failed_records([failed, record()])}
+    )
+    found = read(file)
+    assert [(one.round, one.seconds) for one in found] == [(0, 0.5), (1, 0.25), (0, None)]
+    assert found[2] == failed
+
+
+def test_a_file_without_any_record_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"b\.json holds no record of albench: give a file that"):
+        read(written(tmp_path, FOREIGN))
+
+
+def test_a_saved_run_without_its_times_says_how_to_keep_them(tmp_path):
+    saved = benchmark(record()) | {"stats": {"median": 1.0}}
+    with pytest.raises(UsageError, match="--benchmark-save-data"):
+        read(written(tmp_path, saved))
+
+
+@pytest.mark.parametrize(
+    "content", ["{}", "[]", '{"benchmarks": 1}', '{"benchmarks": [{}]}', '{"benchmarks": [[]]}', "nothing"]
+)
+def test_a_foreign_file_is_refused_in_one_line(tmp_path, content):
+    file = tmp_path / "b.json"
+    file.write_text(content)
+    with pytest.raises(UsageError) as caught:
+        read(file)
+    assert "\n" not in str(caught.value)
+
+
+def test_metrics_follow_from_the_record():
+    found = metrics(record(seconds=2.0))
+    one = record().scenario
+    assert found["samples_per_second"] == one.instances / 2
+    assert found["milliseconds_per_minibatch"] == 2000 / one.minibatches
+    assert found["gpu_utilisation"] is None
+    assert found["joules_per_sample"] is None
+    assert metrics(record(seconds=None))["samples_per_second"] is None
+
+
+def test_gpu_metrics_are_those_of_the_gpus_that_the_case_ran_on():
+    def gpu(use, used=True):
+        return types.SimpleNamespace(mean_utilisation=use, used=used)
+
+    def seen(*gpus, energy_joules=None):
+        telemetry = types.SimpleNamespace(gpus=gpus, energy_joules=energy_joules)
+        facts = {name: getattr(record(), name) for name in Record.__struct_fields__}
+        return metrics(types.SimpleNamespace(**{**facts, "telemetry": telemetry}))
+
+    assert seen(gpu(0.5), gpu(1.0), gpu(0.0, used=False))["gpu_utilisation"] == 0.75
+    assert seen(gpu(0.5), gpu(None))["gpu_utilisation"] is None
+    assert seen()["gpu_utilisation"] is None
+    assert seen(energy_joules=3.0)["joules_per_sample"] == 3.0 / record().instances
+
+
+def test_the_whole_record_lands_in_extra_info():
+    info = extra_info(record())
+    assert info[EXTRA_INFO_KEY]["key"] == record().key
+    json.dumps(info)
+    assert benchmark_json.metrics(record()).items() <= info.items()
