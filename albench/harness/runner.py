@@ -188,12 +188,15 @@ class _Runner:
         """Run one round, and what was flagged in it once more; return False where time was up before its end."""
         wanting = self._wanting(number)
         random.Random(f"{self.sweep.order_seed}/{number}").shuffle(wanting)
+        before = self.sweep.run
         for scenario in wanting:
             if self._has(scenario, number) or (number and self._known(scenario)):
                 continue
             if number and self._time_is_up:
                 return False
             self._case(scenario, number)
+        if self.sweep.run == before:
+            return True  # all on file: what was flagged then had its second attempt, or there were too many
         self._control(at_once=True)
         again = self.history.flagged(number, most=int(len(wanting) * RERUN_SHARE))
         if again and not self._time_is_up:

@@ -273,6 +273,7 @@ def test_a_machine_that_never_keeps_its_pace_ends_and_says_so(cases, tmp_path, a
     assert result.run == 9 + 2, "a quarter of the round"
     assert "off its pace" in result.warnings[0]
     assert flags(result.records)
+    assert sweep(GRID, tmp_path, limits=Limits(rounds=1)).run == 0, "what is on file is not measured again for ever"
 
 
 def test_a_second_attempt_that_fails_does_not_take_the_place_of_a_time(cases, tmp_path, always_due):
