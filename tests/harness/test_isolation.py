@@ -1,5 +1,6 @@
 """Isolation, with real processes: fresh ones, none that outlives its parent, and every ending told as what it was."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -60,8 +61,11 @@ def test_random_labels_have_no_accuracy_and_say_why():
 
 def case_processes():
     """Return the processes under this one's forkserver that are cases, by looking for grandchildren."""
-    found = [p for child in psutil.Process().children() for p in child.children()]
-    return [p for p in found if process_name(p) != PROCESS_NAME]
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # such as the git that is asked for the commit
+            found += child.children()
+    return [p for p in found if process_name(p) not in ("", PROCESS_NAME)]
 
 
 def process_name(process):

@@ -51,8 +51,9 @@ def kill_a_member_of_the_next_case():
 
     def kill():
         for _ in range(1200):
-            found = sorted(case_processes(), key=lambda p: p.create_time())
+            found = case_processes()
             if len(found) == 3:
+                found.sort(key=lambda p: p.create_time())
                 time.sleep(0.5)
                 os.kill(found[-1].pid, signal.SIGKILL)
                 return
