@@ -31,7 +31,7 @@ from albench.harness.case import WARM_UP_MINIBATCHES
 from albench.harness.isolation import PRELOAD
 from albench.harness.records import Record
 from albench.harness.scenario import Scenario
-from albench.methods import make_trainer
+from albench.methods import make_trainer, method_named
 from albench.methods.trainer import Trainer, TrainerOptions
 from albench.pytest_plugin import session_records
 from benchmarks import contest as contests
@@ -56,20 +56,30 @@ def pytest_configure(config):
 
 
 def smoke_sized(scenarios: list[Scenario]) -> list[Scenario]:
-    """Return the scenarios at the two smallest depths and the smallest n, and that of a few mini-batches only."""
+    """Return the scenarios at the two smallest depths and batch sizes, with the smallest n and M of each."""
     depths = sorted({s.hidden_layers for s in scenarios})[:2]
+    batch_sizes = sorted({s.batch_size for s in scenarios})[:2]
     fewest = {(s.series, s.width, s.batch_size): s.minibatches for s in reversed(scenarios)}
+    parts: dict[str, int] = {}
+    for s in scenarios:
+        parts[s.method] = min(s.microbatches, parts.get(s.method, s.microbatches))
     return [
         dataclasses.replace(s, minibatches=min(s.minibatches, SMOKE_MINIBATCHES))
         for s in scenarios
-        if s.hidden_layers in depths and s.minibatches == fewest[s.series, s.width, s.batch_size]
+        if s.hidden_layers in depths
+        and s.batch_size in batch_sizes
+        and s.minibatches == fewest[s.series, s.width, s.batch_size]
+        and s.microbatches == parts[s.method]
     ]
 
 
 def case_name(s: Scenario) -> str:
     """Return a name in plain ASCII, as pytest shows it."""
     lanes = f"x{s.lanes}" if s.lanes > 1 else ""
-    return f"{s.method}-{s.engine}{lanes}-depth{s.hidden_layers}-width{s.width}-batch{s.batch_size}x{s.minibatches}"
+    parts = f"-m{s.microbatches}" if method_named(s.method).microbatches else ""
+    return (
+        f"{s.method}-{s.engine}{lanes}{parts}-depth{s.hidden_layers}-width{s.width}-batch{s.batch_size}x{s.minibatches}"
+    )
 
 
 def pytest_generate_tests(metafunc):

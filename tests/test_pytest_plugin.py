@@ -26,6 +26,7 @@ from pathlib import Path
 import pytest
 
 CASE = dict(method="al", engine="fused", hidden_layers=2, width=16, batch_size=16, minibatches=8)
+IDLE = CASE | dict(method="idle", engine="eager", dataset="synthetic")  # for what is not about training
 """
 
 PROJECT = f"""{HEADER}
@@ -218,7 +219,7 @@ def test_a_run_that_is_killed_keeps_what_was_measured(tmp_path):
     """pytest-benchmark would write at the end of the run, which never comes."""
     (tmp_path / "test_it.py").write_text(
         f"{HEADER}\n"
-        "def test_good(albench_case):\n    albench_case(**CASE)\n"
+        "def test_good(albench_case):\n    albench_case(**IDLE)\n"
         "def test_killed():\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     command = [sys.executable, "-m", "pytest", *PLUGIN, "--benchmark-json=b.json", "--albench-records=records"]
@@ -236,7 +237,7 @@ def test_under_xdist_a_case_runs_once_and_is_no_measurement(project):
     result = project(
         f"{HEADER}\n"
         "def test_it(albench_case):\n"
-        "    assert albench_case(**CASE, isolated=False, rounds=9).seconds > 0\n"
+        "    assert albench_case(**IDLE, isolated=False, rounds=9).seconds > 0\n"
         "def test_nothing(): pass\n",
         *("-n", "1", "--albench-records=records"),
     )
