@@ -7,6 +7,10 @@ the case's own process.
 import atexit
 import gc
 import importlib
+import sys
+
+sys.modules.setdefault("pyarrow", None)  # type: ignore[arg-type]  # pandas, which scikit-learn loads, would load it
+# where it is installed, and it starts a thread; no case needs it
 
 import albench.data.digits
 import albench.data.mnist
