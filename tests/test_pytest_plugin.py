@@ -188,6 +188,7 @@ def test_the_json_holds_metrics_by_name_and_the_whole_record(run):
     assert info["isolated"] is True
     assert {"gpu_utilisation", "joules_per_sample", "lanes", "series"} <= info.keys()
     found = benchmark_json.read(run.home / "b.json")
+    assert all(record.telemetry or record.telemetry_reason for record in found if record.status == "measured")
     assert [one.seconds for one in found[:3]] == run.benchmarks["test_al"]["stats"]["data"]
 
 

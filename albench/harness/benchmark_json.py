@@ -37,7 +37,8 @@ def extra_info(record: Record) -> dict[str, Any]:
 
 def metrics(record: Record) -> dict[str, float | None]:
     """Return what is worth a column beside a record's time, by name; None: not measured here."""
-    seconds, joules = record.seconds, _joules(record)
+    seconds = record.seconds
+    joules = record.telemetry.energy_joules if record.telemetry is not None else None
     return {
         "samples_per_second": record.instances / seconds if seconds else None,
         "milliseconds_per_minibatch": 1e3 * seconds / record.scenario.minibatches if seconds else None,
@@ -88,20 +89,10 @@ def read(path: Path) -> list[Record]:
     return found
 
 
-def _used_gpus(record: Record) -> list[Any]:
-    """Return what telemetry says of the GPUs that a case ran on; of all of them where the case did not say."""
-    telemetry = getattr(record, "telemetry", None)
-    return [gpu for gpu in getattr(telemetry, "gpus", ()) if getattr(gpu, "used", None) is not False]
-
-
 def _gpu_utilisation(record: Record) -> float | None:
     """Return the mean utilisation of the GPUs in use, in [0, 1]; None where one of them has none."""
-    values = [getattr(gpu, "mean_utilisation", None) for gpu in _used_gpus(record)]
+    if record.telemetry is None:
+        return None
+    values = [gpu.mean_utilisation for gpu in record.telemetry.gpus if gpu.used is not False]
     known = [value for value in values if value is not None]
     return statistics.fmean(known) if known and len(known) == len(values) else None
-
-
-def _joules(record: Record) -> float | None:
-    """Return the energy that the GPUs in use drew in the window; None where it was not measured."""
-    joules: float | None = getattr(getattr(record, "telemetry", None), "energy_joules", None)
-    return joules

@@ -23,8 +23,7 @@ def quality_warnings(records: Iterable[Record]) -> list[QualityWarning]:
 
 
 def _of_case(case: Sequence[Record]) -> list[QualityWarning]:
-    # Records without telemetry have no such attribute, or None in it.
-    observed = [one for one in (getattr(record, "telemetry", None) for record in case) if one is not None]
+    observed = [record.telemetry for record in case if record.telemetry is not None]
     others = [one.other_cores / len(one.core_use) for one in observed if one.other_cores is not None and one.core_use]
     return case_warnings(
         case[0].scenario.describe(),

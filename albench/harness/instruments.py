@@ -65,9 +65,13 @@ class Instruments:
         """The sampler's process id; None while there is none."""
         return self._sampler.process_id if self._sampler is not None else None
 
+    def close(self) -> None:
+        """End the sampler."""
+        if self._sampler is not None:
+            self._sampler.close()
+
     def __enter__(self) -> Instruments:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._sampler is not None:
-            self._sampler.close()
+        self.close()

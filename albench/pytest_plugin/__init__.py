@@ -32,6 +32,7 @@ import pytest
 from albench.pytest_plugin.window_clock import WindowClock
 
 if TYPE_CHECKING:
+    from albench.harness.instruments import Instruments
     from albench.pytest_plugin.case_fixture import Benchmark, CaseFixture
     from albench.pytest_plugin.session_records import SessionRecords
 
@@ -40,6 +41,7 @@ CASE_SECONDS = 300.0
 
 CLOCK = pytest.StashKey[WindowClock]()
 RECORDS = pytest.StashKey["SessionRecords"]()
+INSTRUMENTS = pytest.StashKey["Instruments"]()
 GROUPS = pytest.StashKey[Sequence[tuple[str | None, Sequence[Mapping[str, Any]]]]]()
 
 
@@ -123,10 +125,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Close the file of records."""
-    records = config.stash.get(RECORDS, None)
-    if records is not None:
-        records.close()
+    """Close the file of records, and end whoever reads the machine."""
+    if RECORDS in config.stash:
+        config.stash[RECORDS].close()
+    if INSTRUMENTS in config.stash:
+        config.stash[INSTRUMENTS].close()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -156,6 +159,7 @@ def albench_case(benchmark: Benchmark, request: pytest.FixtureRequest) -> CaseFi
         benchmark=benchmark,
         clock=request.node.stash[CLOCK],
         records=_session_records(request.config),
+        instruments=_instruments(request.config),
         suite=request.node.nodeid.partition("::")[0],
         rounds=request.config.getoption("albench_rounds"),
         limit_seconds=request.config.getoption("albench_case_limit"),
@@ -231,3 +235,12 @@ def _session_records(config: pytest.Config) -> SessionRecords:
 
         config.stash[RECORDS] = SessionRecords()
     return config.stash[RECORDS]
+
+
+def _instruments(config: pytest.Config) -> Instruments:
+    """Return what reads the machine in this run of pytest, begun with the first that asks."""
+    if INSTRUMENTS not in config.stash:
+        from albench.harness.instruments import Instruments
+
+        config.stash[INSTRUMENTS] = Instruments((), wanted=_benchmarks(config))
+    return config.stash[INSTRUMENTS]

@@ -22,6 +22,7 @@ import pytest
 
 from albench.errors import UsageError, unknown_name
 from albench.harness import benchmark_json, environment
+from albench.harness.instruments import Instruments
 from albench.harness.isolation import run_here, run_isolated
 from albench.harness.outcome import Failure
 from albench.harness.records import Record
@@ -63,6 +64,7 @@ class CaseFixture:
     benchmark: Benchmark
     clock: WindowClock
     records: SessionRecords
+    instruments: Instruments
     suite: str
     """The file of the test."""
     rounds: int
@@ -93,6 +95,7 @@ class CaseFixture:
             case = _Case(
                 scenario=_scenario(scenario, fields),
                 suite=self.suite,
+                instruments=self.instruments,
                 limit_seconds=self.limit_seconds if limit_seconds is None else limit_seconds,
                 isolated=self.isolated if isolated is None else isolated,
                 data_dir=data_dir,
@@ -151,6 +154,7 @@ class _Case:
 
     scenario: Scenario
     suite: str
+    instruments: Instruments
     limit_seconds: float
     isolated: bool
     data_dir: Path | None
@@ -170,6 +174,7 @@ class _Case:
             "suite": self.suite,
             "instances": self.scenario.instances,
         }
+        self.instruments.begin(self.scenario)
         if self.isolated:
             answer = run_isolated(self.scenario, data_dir=self.data_dir, limit_seconds=self.limit_seconds)
         else:
@@ -178,6 +183,7 @@ class _Case:
         if isinstance(answer, Failure):
             return Record(**common, status=answer.status, reason=answer.reason, notes=notes)
         found = {name: getattr(answer, name) for name in answer.__struct_fields__ if name in Record.__struct_fields__}
+        found |= self.instruments.fields(self.scenario, answer)
         return Record(**common, status="measured", **{**found, "notes": [*answer.notes, *notes]})
 
 
