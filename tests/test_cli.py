@@ -58,7 +58,7 @@ BAD = {
     "a sweep without data": (["run", "quick", "--dataset", "mnist", "--out", "{out}"], "--data-dir"),
     "missing records": (["report", "/nowhere"], "does not exist"),
     "foreign records": (["report", "{file}"], "not a record of albench"),
-    "foreign benchmark": (["report", "--from-benchmark", "{json}"], "pytest-benchmark"),
+    "foreign benchmark": (["report", "--from-benchmark", "{json}"], "give a file that `pytest benchmarks"),
     "missing benchmark": (["report", "--from-benchmark", "/nowhere.json"], "cannot be read"),
     "nothing to report": (["report"], "--from-benchmark"),
 }

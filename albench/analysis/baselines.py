@@ -13,7 +13,7 @@ hand-over that costs nothing, the speed-up over one lane is at most
     Zero bubble          K                           forward, input and weight gradients take equally long, M ≥ 2K - 1
 
 The *efficiency* is the measured speed-up over BP on one lane as a share of that. What is missing to 100 % is what the
-schedule does not explain: small matrix products, messages, waiting at the end of a step.
+schedule does not explain: stages of unequal cost, small matrix products, messages, waiting at the end of a step.
 """
 
 from __future__ import annotations

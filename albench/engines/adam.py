@@ -53,6 +53,46 @@ def update_rows(
     )
 
 
+def lean_step(optimizer: torch.optim.Optimizer) -> None:
+    """Do what the ``step`` of ``Adam(fused=True)`` does, to the bit, without most of the Python around it.
+
+    On the CPU that is 0.03 ms of 0.13 for a component of AL, and more where one optimizer holds a whole deep network:
+    every method here takes its steps through this, so that none is timed with another one's overhead. The first step
+    makes Adam's state, and cases that are rare, and devices, stay the optimizer's own affair.
+    """
+    state, groups = optimizer.state, optimizer.param_groups
+    plain = all(
+        p.grad is not None and not p.is_cuda and p in state and p.dtype == group["params"][0].dtype
+        for group in groups
+        for p in group["params"]
+    )
+    if not plain:
+        optimizer.step()
+        return
+    with torch.no_grad():
+        for group in groups:
+            parameters = group["params"]
+            steps = [state[p]["step"] for p in parameters]
+            torch._foreach_add_(steps, 1)
+            update_rows(
+                parameters,
+                [p.grad for p in parameters],
+                [state[p]["exp_avg"] for p in parameters],
+                [state[p]["exp_avg_sq"] for p in parameters],
+                steps,
+                rate=group["lr"],
+                weight_decay=group["weight_decay"],
+            )
+
+
+def forget(optimizer: torch.optim.Optimizer) -> None:
+    """Let Adam start afresh in the memory that it has: to make it anew would cost the next step, which may be timed."""
+    for held in optimizer.state.values():
+        for value in held.values():
+            if isinstance(value, Tensor):
+                value.zero_()
+
+
 def corrections(steps_K: Tensor) -> tuple[Tensor, Tensor]:
     """Return c₁ and c₂ ``[K]`` of the next update, for rows that have made `steps_K` updates; in float64.
 

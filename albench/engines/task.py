@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from albench.component import Component, Target, Update, refuse_graph
-from albench.engines.adam import update_rows
+from albench.engines.adam import lean_step
 from albench.engines.errors import ComponentError
 from albench.engines.layout import hand_on_densely
 from albench.engines.options import EngineOptions
@@ -102,7 +102,7 @@ class ComponentTasks:
         self._optimizer.zero_grad(set_to_none=True)
         functools.reduce(operator.add, update.losses.values()).backward()  # type: ignore[no-untyped-call]
         if idle is None:
-            self._step()
+            lean_step(self._optimizer)
             return update
         self._optimizer.found_inf = idle  # type: ignore[attr-defined]
         try:
@@ -110,36 +110,6 @@ class ComponentTasks:
         finally:
             del self._optimizer.found_inf  # type: ignore[attr-defined]
         return update
-
-    def _step(self) -> None:
-        """Do what the optimizer's ``step`` does, without most of the Python around it: 0.03 ms of 0.13 on the CPU.
-
-        The first step makes Adam's state, and cases that are rare stay the optimizer's own affair.
-        """
-        state = self._optimizer.state
-        groups = self._optimizer.param_groups
-        plain = not self._on_cuda and all(
-            p.grad is not None and p in state and p.dtype == group["params"][0].dtype
-            for group in groups
-            for p in group["params"]
-        )
-        if not plain:
-            self._optimizer.step()
-            return
-        with torch.no_grad():
-            for group in groups:
-                parameters = group["params"]
-                steps = [state[p]["step"] for p in parameters]
-                torch._foreach_add_(steps, 1)
-                update_rows(
-                    parameters,
-                    [p.grad for p in parameters],
-                    [state[p]["exp_avg"] for p in parameters],
-                    [state[p]["exp_avg_sq"] for p in parameters],
-                    steps,
-                    rate=group["lr"],
-                    weight_decay=group["weight_decay"],
-                )
 
     def _set_base_rate(self, base: float) -> None:
         for group, rate in zip(self._optimizer.param_groups, self.group_rates, strict=True):

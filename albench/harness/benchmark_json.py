@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import msgspec
 
 from albench.errors import UsageError
-from albench.harness.records import Record
+from albench.harness.records import VERSION, Record
 
 EXTRA_INFO_KEY = "albench_record"
 FAILED_KEY = "albench_failed"
@@ -71,22 +72,27 @@ def read(path: Path) -> list[Record]:
                     f"{path} holds no single times: save with --benchmark-json, or with --benchmark-save-data too"
                 )
             record = msgspec.convert(benchmark["extra_info"][EXTRA_INFO_KEY], Record)
-            found += [
-                msgspec.structs.replace(record, round=number, seconds=float(seconds))
-                for number, seconds in enumerate(benchmark["stats"]["data"])
-            ]
+            found += [msgspec.structs.replace(record, seconds=float(one)) for one in benchmark["stats"]["data"]]
         found += [msgspec.convert(record, Record) for record in content.get(FAILED_KEY, [])]
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}): {remedy}") from None
     except UsageError:
         raise
-    except (AttributeError, KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError, msgspec.ValidationError) as error:
         raise UsageError(
             f"{path} is not a pytest-benchmark file of albench ({type(error).__name__}: {error}): {remedy}"
         ) from None
     if not found:
         raise UsageError(f"{path} holds no record of albench: {remedy}")
-    return found
+    if (newest := max(record.version for record in found)) > VERSION:
+        raise UsageError(f"{path} has record version {newest}, this albench reads up to {VERSION}: update it")
+    # Two benchmarks may measure the same scenario: their rounds are counted on, for none is an attempt at another.
+    rounds: Counter[str] = Counter()
+    numbered = []
+    for record in found:
+        numbered.append(msgspec.structs.replace(record, round=rounds[record.key]))
+        rounds[record.key] += 1
+    return numbered
 
 
 def _gpu_utilisation(record: Record) -> float | None:

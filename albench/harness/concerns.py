@@ -25,20 +25,21 @@ def quality_warnings(records: Iterable[Record]) -> list[QualityWarning]:
 def _of_case(case: Sequence[Record]) -> list[QualityWarning]:
     observed = [record.telemetry for record in case if record.telemetry is not None]
     others = [one.other_cores / len(one.core_use) for one in observed if one.other_cores is not None and one.core_use]
+    gpus = [gpu for one in observed for gpu in one.gpus if gpu.used is not False]
     return case_warnings(
         case[0].scenario.describe(),
         [record.seconds for record in case if record.seconds is not None],
         other_cpu_share=others or None,
-        clock_events={event for one in observed for gpu in one.gpus for event in gpu.throttle_reasons or ()},
+        clock_events={event for gpu in gpus for event in gpu.throttle_reasons or ()},
     )
 
 
 def _of_machine(records: Sequence[Record]) -> list[QualityWarning]:
     """Return what is wrong with the machine; of several sweeps the busiest start counts."""
     environments = [record.environment for record in records]
-    busiest = max(environments, key=lambda facts: float(facts.get("load_average_1_min", 0.0)), default={})
+    busiest = max(environments, key=lambda facts: float(facts.get("load_average_1_min") or 0.0), default={})
     return machine_warnings(
         load_average=busiest.get("load_average_1_min"),
         usable_cores=busiest.get("usable_cores"),
-        governors={governor for facts in environments for governor in facts.get("cpu_governors", ())},
+        governors={governor for facts in environments for governor in facts.get("cpu_governors") or ()},
     )

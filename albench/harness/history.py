@@ -26,10 +26,16 @@ class History:
         for record in records:
             self.add(record)
 
+    def try_again(self) -> None:
+        """Let nothing that ran out of memory before keep larger cases from being tried."""
+        self._out_of_memory.clear()
+
     def add(self, record: Record) -> None:
         """Take up a record that was just made."""
         self.all.append(record)
         self._by_key[record.key].append(record)
+        place = (record.key, record.round)
+        self._out_of_memory = [one for one in self._out_of_memory if (one.key, one.round) != place]
         if record.status == "out-of-memory":
             self._out_of_memory.append(record)
 

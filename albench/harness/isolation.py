@@ -70,11 +70,14 @@ def run_isolated(
         target=_case_main,
         args=(sender, msgspec.json.encode(scenario), str(data_dir) if data_dir else "", server_address(), memory),
     )
-    with nameless_main(), child_environment():
-        process.start()
-    sender.close()
     grace_seconds = 0.0
     try:
+        try:
+            with nameless_main(), child_environment():
+                process.start()
+        except (OSError, EOFError) as error:
+            return Failure(status="failed", reason=f"no process could be started for it: {one_line(error)}")
+        sender.close()
         if failure := _watch(receiver, limit_seconds, free_bytes - limit_bytes):
             return failure
         grace_seconds = EXIT_SECONDS
@@ -87,7 +90,9 @@ def run_isolated(
         return _death(process)
     finally:
         receiver.close()
-        end_process(process, grace_seconds)
+        sender.close()
+        if process.pid is not None:
+            end_process(process, grace_seconds)
 
 
 def _watch(receiver: connection.Connection, limit_seconds: float, least_free_bytes: int) -> Failure | None:

@@ -95,7 +95,9 @@ def matmul_peaks(
         if not receiver.poll(limit_seconds):
             return {}, f"measuring the peak was not done after {limit_seconds:g} s"
         found = msgspec.json.decode(receiver.recv_bytes(), type=Found | Fault)
-    except EOFError:
+    except EOFError as error:
+        if process.pid is None:
+            return {}, f"measuring the peak failed: {one_line(error)}"
         process.join(1.0)
         return {}, f"measuring the peak {describe_exit(process.exitcode)}"
     except OSError as error:

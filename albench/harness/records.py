@@ -102,7 +102,7 @@ class Record(msgspec.Struct, kw_only=True, frozen=True, tag_field="format", tag=
     matmul_peak_reason: str = ""
     """Where there is none: why."""
     notes: list[str] = []
-    """What a reader should know, such as lanes that were capped or a control that drifted."""
+    """What a reader should know, such as lanes that were capped."""
 
 
 class RecordWarning(RuntimeWarning):

@@ -12,6 +12,7 @@ was off its pace is measured once more (`albench.harness.control`).
 from __future__ import annotations
 
 import datetime
+import math
 import random
 import time
 from collections.abc import Iterable, Sequence
@@ -31,6 +32,9 @@ from albench.harness.isolation import run_isolated
 from albench.harness.outcome import Failure, Outcome
 from albench.harness.records import Record, RecordFile, Status, is_measured
 from albench.harness.scenario import Scenario
+
+MOST_ROUNDS = 1000
+"""No median needs more, and a sweep's plan has to fit into memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +56,11 @@ class Limits:
 
     def __post_init__(self) -> None:
         """Refuse limits that would run nothing."""
-        if self.rounds < 1:
-            raise UsageError(f"rounds is {self.rounds}: give a whole number of at least 1")
+        if not 1 <= self.rounds <= MOST_ROUNDS:
+            raise UsageError(f"rounds is {self.rounds}: give a whole number of at least 1 and at most {MOST_ROUNDS}")
         for name in ("relative_half_width", "sweep_seconds", "case_seconds", "case_bytes"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if value is not None and not 0 < value < math.inf:
                 raise UsageError(f"{name.replace('_', ' ')} is {value}: give a number above 0")
 
 
@@ -125,6 +129,8 @@ def run_sweep(
         history = History(record for record in file.existing if record.key in keys or is_control(record))
         sweep = Sweep(order_seed=order_seed, records=history.all)
         sweep.warnings = _differences(history.all, surroundings)
+        if retry_failed:
+            history.try_again()
         runner = _Runner(
             scenarios=scenarios,
             history=history,
@@ -176,7 +182,10 @@ class _Runner:
         self.sweep.resumed = len(plan) - len(todo)
         self.progress.planned(sum(estimated_seconds(scenario) for _, scenario in todo), len(todo))
         for number in range(self.limits.rounds):
-            if number and all(self._known(scenario) for scenario in self._wanting(number)):
+            wanting = self._wanting(number)
+            if not wanting:
+                break  # nothing but training to the end, which is done once
+            if number and all(map(self._known, wanting)):
                 self.sweep.stopped_because = f"every median is known within {self.limits.relative_half_width:.0%}"
                 return
             if not self._round(number):
@@ -198,7 +207,7 @@ class _Runner:
         if self.sweep.run == before:
             return True  # all on file: what was flagged then had its second attempt, or there were too many
         self._control(at_once=True)
-        again = self.history.flagged(number, most=int(len(wanting) * RERUN_SHARE))
+        again = self.history.flagged(number, most=max(1, int(len(wanting) * RERUN_SHARE)))
         if again and not self._time_is_up:
             self.progress.added(sum(estimated_seconds(flag.record.scenario) for flag in again), len(again))
             for flag in again:

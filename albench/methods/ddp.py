@@ -12,6 +12,7 @@ from torch import distributed
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
+from albench.engines.adam import forget, lean_step
 from albench.engines.batch import check_batch
 from albench.engines.precision import exact_arithmetic
 from albench.methods.network import twin
@@ -43,7 +44,7 @@ class DataParallelMember(Member):
                 loss = F.cross_entropy(self._replica(x), y)
                 self._optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
-                self._optimizer.step()
+                lean_step(self._optimizer)
                 self.minibatches_seen += 1
         mean = loss.detach() / self._size
         distributed.all_reduce(mean)
@@ -52,7 +53,7 @@ class DataParallelMember(Member):
     def reset(self) -> None:
         """Go back to the first weights and an optimizer that has seen nothing."""
         self._network.load_state_dict(self._first_weights)
-        self._optimizer.state.clear()
+        forget(self._optimizer)
         self.minibatches_seen = 0
 
     def weights(self) -> dict[str, torch.Tensor]:

@@ -24,6 +24,7 @@ from torch import distributed, nn
 from torch.distributed import pipelining
 from torch.nn import functional as F
 
+from albench.engines.adam import forget, lean_step
 from albench.engines.batch import check_batch
 from albench.engines.precision import exact_arithmetic
 from albench.errors import UsageError
@@ -85,7 +86,7 @@ class PipelineMember(Member):
                     loss = torch.stack([one.detach() for one in losses]).mean()
                 else:
                     self._schedule.step(*inputs, return_outputs=False)
-                self._optimizer.step()
+                lean_step(self._optimizer)
                 self.minibatches_seen += 1
         distributed.broadcast(loss, self._last_rank)
         return [{"cross-entropy": loss.item()}]
@@ -112,7 +113,7 @@ class PipelineMember(Member):
         with torch.no_grad():
             for name, p in self._parameters.items():
                 p.copy_(self._first_weights[name])
-        self._optimizer.state.clear()
+        forget(self._optimizer)
         self.minibatches_seen = 0
 
     def weights(self) -> dict[str, torch.Tensor]:

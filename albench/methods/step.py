@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from albench.engines.adam import lean_step
 from albench.engines.capture import record
 from albench.engines.compilation import not_compiled, without_guards
 from albench.engines.slots import Layout, layout_of
@@ -84,7 +85,7 @@ class Step:
         loss = loss_of(x, y)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._optimizer.step()
+        lean_step(self._optimizer)
         # Its graph would keep the nodes that accumulate gradients, which remember the stream that they were made on.
         return loss.detach()
 

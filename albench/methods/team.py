@@ -199,6 +199,7 @@ def _end(members: list[tuple[BaseProcess, connection.Connection]], owner: int, g
 
 def _join_launched(make_member: MakeMember, options: Any, device: str) -> Any:
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    torch.set_num_threads(1)  # as in members that are started here; torchrun says so only to several processes
     if device == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     # Left to itself gloo takes the interface of the host's name, which may lead nowhere.

@@ -8,6 +8,7 @@ import pytest
 from albench.errors import UsageError
 from albench.harness import benchmark_json
 from albench.harness.benchmark_json import EXTRA_INFO_KEY, FAILED_KEY, extra_info, failed_records, metrics, read
+from albench.harness.control import latest
 from albench.harness.records import Record
 from tests.harness.test_records import record
 
@@ -32,8 +33,21 @@ def test_each_round_becomes_a_record_and_failed_cases_come_along(tmp_path):
         tmp_path, benchmark(record(), 0.5, 0.25), FOREIGN, **{FAILED_KEY: failed_records([failed, record()])}
     )
     found = read(file)
-    assert [(one.round, one.seconds) for one in found] == [(0, 0.5), (1, 0.25), (0, None)]
-    assert found[2] == failed
+    assert [(one.round, one.seconds) for one in found] == [(0, 0.5), (1, 0.25), (2, None)]
+    assert found[2].reason == failed.reason
+
+
+def test_two_benchmarks_of_one_scenario_keep_all_their_rounds(tmp_path):
+    """Counted on: with the same number the later would count as an attempt at the earlier, which was then dropped."""
+    found = read(written(tmp_path, benchmark(record(), 0.5, 0.25), benchmark(record(), 0.75)))
+    assert [one.seconds for one in latest(found)] == [0.5, 0.25, 0.75]
+
+
+def test_records_of_a_newer_albench_are_refused(tmp_path):
+    newer = benchmark(record(), 0.5)
+    newer["extra_info"][EXTRA_INFO_KEY]["version"] = 99
+    with pytest.raises(UsageError, match="has record version 99, this albench reads up to"):
+        read(written(tmp_path, newer))
 
 
 def test_a_file_without_any_record_is_refused(tmp_path):

@@ -36,9 +36,11 @@ def test_the_machine_is_judged_by_its_busiest_start():
 @pytest.mark.parametrize("observed", [True, False])
 def test_telemetry_is_used_where_there_is_any(monkeypatch, observed):
     """Made up as attributes of the record, for a record without telemetry must do too."""
-    gpu = types.SimpleNamespace(throttle_reasons={"hardware slowdown": 0.5})
+    gpu = types.SimpleNamespace(throttle_reasons={"hardware slowdown": 0.5}, used=True)
     telemetry = types.SimpleNamespace(other_cores=0.5, core_use=[0.9, 0.8], gpus=[gpu])
-    dark = types.SimpleNamespace(other_cores=None, core_use=None, gpus=[types.SimpleNamespace(throttle_reasons=None)])
+    dark = types.SimpleNamespace(
+        other_cores=None, core_use=None, gpus=[types.SimpleNamespace(throttle_reasons=None, used=None)]
+    )
 
     def seen(one, number):
         found = {name: getattr(one, name) for name in one.__struct_fields__}

@@ -146,6 +146,17 @@ def test_after_out_of_memory_larger_cases_of_the_line_are_skipped_and_say_so(cas
     assert {r.scenario.width for r in skipped} == {9, 10}, "a wider case of the same depth needs more memory too"
 
 
+def test_what_ran_out_of_memory_and_was_measured_since_keeps_nothing_from_being_tried(cases, tmp_path):
+    """As after a second attempt: else larger cases were skipped for ever, with a reason that was no longer true."""
+    line = [scenario(hidden_layers=depth) for depth in (2, 4, 6)]
+    cases.answers["of"] = lambda one: Failure(status="out-of-memory", reason="made up")
+    sweep(line[:1], tmp_path, limits=Limits(rounds=1))
+    cases.answers["of"] = lambda _: outcome(1.0)
+    assert sweep(line, tmp_path, limits=Limits(rounds=1)).measured == 0, "without a retry it holds"
+    result = sweep(line, tmp_path, limits=Limits(rounds=1), retry_failed=True)
+    assert result.measured == 3
+
+
 def test_input_that_is_to_blame_ends_the_sweep(cases, tmp_path):
     """A missing data directory would fail every case alike: one line, not forty-five records."""
     cases.answers["of"] = lambda _: Failure(status="failed", reason="give --data-dir", usage=True)
@@ -201,7 +212,17 @@ def test_nothing_to_run_is_said(cases, tmp_path):
         sweep([], tmp_path)
 
 
-@pytest.mark.parametrize("changes", [{"rounds": 0}, {"case_seconds": 0}, {"sweep_seconds": -1.0}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rounds": 0},
+        {"rounds": 10**9},
+        {"case_seconds": 0},
+        {"sweep_seconds": -1.0},
+        {"sweep_seconds": float("nan")},
+        {"relative_half_width": float("inf")},
+    ],
+)
 def test_limits_that_would_run_nothing_are_refused(changes):
     with pytest.raises(UsageError):
         Limits(**changes)
