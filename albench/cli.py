@@ -195,7 +195,10 @@ def quickstart(out_dir: OutOption = Path("reports/quickstart"), no_progress: NoP
 @app.command()
 def run(
     suite: Annotated[str, typer.Argument(help="A suite that `albench list` names, or a TOML file that is one.")],
-    out_dir: OutOption,
+    out_dir: Annotated[
+        Path | None,
+        typer.Option("--out", help="Directory for records and report, else reports/run-SUITE; a run there goes on."),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="TOML file of axes and limits to change, such as `widths = [64]`.")
     ] = None,
@@ -251,7 +254,7 @@ def run(
         _measure_and_report(
             Path(suite).stem,
             suites.suite_scenarios(chosen, overrides.over(changes.overrides), name=suite),
-            out_dir,
+            out_dir or Path("reports") / f"run-{Path(suite).stem}",
             sweep_file.limits_of(chosen, changes, rounds=rounds, sweep_seconds=time_limit, case_seconds=case_limit),
             no_progress=no_progress,
             data_dir=data_dir,

@@ -176,6 +176,14 @@ def test_report_renders_records_elsewhere(sweep, tmp_path):
     assert (tmp_path / "page" / "index.html").exists()
 
 
+def test_without_a_directory_a_run_goes_where_git_does_not_look(tmp_path):
+    """`albench run SUITE` is all that a first user types."""
+    result = albench("run", "harness", "--seed", "1,2", "--rounds", "1", "--no-telemetry", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert len(without_controls(read(tmp_path / "reports" / "run-harness"))) == 2
+    assert "s a case." in result.stdout
+
+
 def test_nothing_measured_is_status_1(tmp_path):
     result = albench(
         "run", "quick", "--method", "bp", "--hidden-layers", "2", "--width", "300000", "--minibatches", "2", "--lanes",

@@ -23,17 +23,19 @@ from albench.data import load_dataset
 from albench.harness.case import trainer_options
 from albench.harness.memory import Memory, give_back_free_memory, high_water_mark_bytes, reset_high_water_mark
 from albench.harness.scenario import Scenario
-from albench.methods import make_trainer
+from albench.methods import FOLDED, make_trainer
 
-EXTRA_MINIBATCHES = 8
+EXTRA_MINIBATCHES = 4
 """Mini-batches of the pass beyond those that fill the pipeline of an AL network, ℓ/2: optimizer state appears with the
-first, and by the eighth nothing grows any more."""
+first, and every buffer of a hand-over has been used by the fourth. More would cost a sweep whole rounds: a pipeline of
+BP with many microbatches takes half a second for each."""
 
 
 def measure_memory(scenario: Scenario, *, data_dir: Path | None = None) -> Memory:
     """Train a fresh trainer of a scenario on a few mini-batches in this process and return what that took."""
     dataset = load_dataset(scenario.dataset, data_dir=data_dir, seed=scenario.seed)
-    count = min(scenario.minibatches, scenario.hidden_layers // 2 + EXTRA_MINIBATCHES)
+    fill = scenario.hidden_layers // 2 if scenario.method in FOLDED else 0
+    count = min(scenario.minibatches, fill + EXTRA_MINIBATCHES)
     batches = dataset.batches(
         batch_size=scenario.batch_size,
         count=count,
