@@ -98,7 +98,7 @@ def test_the_peak_grows_with_the_network(method):
     assert answer < 80 * parameters
     assert small.host_peak_bytes - small.host_baseline_bytes < answer / 3
     assert large.process_peak_bytes == [large.host_peak_bytes]
-    assert large.minibatches == 5
+    assert large.minibatches == (4 if "method" in method else 5), "an AL network has a pipeline to fill"
     assert large.device_peak_bytes is None
     assert large.device_reason == "the case ran on the CPU"
 
