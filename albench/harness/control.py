@@ -23,7 +23,8 @@ CONTROL_EVERY_SECONDS = 20.0
 """A case is seldom farther than this from a control; they then take some three per cent of a sweep's time."""
 RERUN_SHARE = 0.25
 """At most this share of a round's cases is measured again: where a machine never keeps its pace, doing everything twice
-would only double the noise, and the flags stay for the reader to see."""
+would only double the noise, and the flags stay for the reader to see. A round of fewer than four cases is not measured
+again at all."""
 
 
 class ControlClock:

@@ -207,7 +207,7 @@ class _Runner:
         if self.sweep.run == before:
             return True  # all on file: what was flagged then had its second attempt, or there were too many
         self._control(at_once=True)
-        again = self.history.flagged(number, most=max(1, int(len(wanting) * RERUN_SHARE)))
+        again = self.history.flagged(number, most=int(len(wanting) * RERUN_SHARE))
         if again and not self._time_is_up:
             self.progress.added(sum(estimated_seconds(flag.record.scenario) for flag in again), len(again))
             for flag in again:

@@ -187,7 +187,7 @@ def test_killing_a_sweep_leaves_no_process_and_loses_no_record(tmp_path):
         [sys.executable, "-m", "albench", *SWEEP, "--out", str(tmp_path)], capture_output=True, text=True, timeout=120
     )
     assert again.returncode == 0, again.stderr
-    assert f"{3 - len(kept)} cases measured now, {len(kept)} were on file" in again.stdout
+    assert f"{3 - len(kept)} cases measured now, {len(kept)} were on file" in again.stdout, again.stdout
     assert len(without_controls(read(tmp_path))) == 3
 
 
