@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from albench.engines.adam import lean_step
 from albench.engines.batch import Batch, as_allocated, check_batch
 from albench.engines.capture import record
 from albench.engines.engine import intra_op_threads
@@ -132,7 +133,7 @@ class StageStep:
 
     def finish(self, stage: int) -> None:
         """Update a stage; the last one also adds up the loss."""
-        self._stages.optimizers[stage].step()
+        lean_step(self._stages.optimizers[stage])
         if stage + 1 == len(self._stages.parts):
             self._loss.copy_(functools.reduce(operator.add, self._parts_of_loss))
 
