@@ -3,9 +3,8 @@
 import pytest
 
 from albench.engines import graph
-from albench.engines.capture import WARM_UPS
 from tests.engines.device_runs import allowed_on_the_cpu
-from tests.engines.graph_runs import replays
+from tests.engines.graph_runs import replays, warmed_up
 
 
 @pytest.fixture
@@ -18,19 +17,5 @@ def _cpu_twins():
 @pytest.fixture
 def _warm_ups(monkeypatch):
     """Count the graph engine's replays, and run its body on the CPU as often before the first as the recorder would."""
-    record = graph.record
     replays.clear()
-
-    def warmed_up(body, *, device, **options):
-        if device.type == "cpu":
-            for _ in range(WARM_UPS + 1):
-                body()
-        replay = record(body, device=device, **options)
-
-        def counted():
-            replays.append(1)
-            replay()
-
-        return counted
-
-    monkeypatch.setattr(graph, "record", warmed_up)
+    monkeypatch.setattr(graph, "record", warmed_up(graph.record, replays))

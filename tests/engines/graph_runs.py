@@ -1,6 +1,7 @@
 """Runs of the graph engine beside serial's, and the replays that were counted in them."""
 
 from albench.engines import make_engine
+from albench.engines.capture import WARM_UPS
 from tests.engines.device_runs import moved, trained_on
 from tests.engines.made_up import assert_bitwise_equal, batches, network
 
@@ -25,3 +26,21 @@ def assert_serials(data, *, device="cpu", make=network, fits=1, lanes=None, hidd
         assert engine.losses == losses
     assert engine.losses == losses, "losses outlive the recording"
     return engine.recordings
+
+
+def warmed_up(record, counts):
+    """Return a recorder that runs the body on the CPU as often as a real one would, and counts replays in `counts`."""
+
+    def recorded(body, *, device, **options):
+        if device.type == "cpu":
+            for _ in range(WARM_UPS + 1):
+                body()
+        replay = record(body, device=device, **options)
+
+        def counted():
+            counts.append(1)
+            replay()
+
+        return counted
+
+    return recorded

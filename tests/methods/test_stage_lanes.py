@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from albench.engines import shares
-from albench.engines.capture import WARM_UPS, no_wait_for_the_device
+from albench.engines.capture import no_wait_for_the_device
 from albench.engines.graph import PATIENCE
 from albench.engines.precision import exact_arithmetic
 from albench.errors import UsageError
@@ -20,6 +20,7 @@ from albench.methods.trainer import TrainerOptions, accuracy
 from albench.networks import mlp
 from albench.schedule import gpipe, one_f_one_b
 from tests.engines.device_runs import moved
+from tests.engines.graph_runs import warmed_up
 from tests.engines.made_up import CLASSES, FEATURES, batches
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("_warm_ups")]
@@ -34,22 +35,8 @@ replays = []
 @pytest.fixture
 def _warm_ups(monkeypatch):
     """Run the step on the CPU as often before the first replay as the recorder would."""
-    record = stage_lanes.record
     replays.clear()
-
-    def warmed_up(body, *, device, **options):
-        if device.type == "cpu":
-            for _ in range(WARM_UPS + 1):
-                body()
-        replay = record(body, device=device, **options)
-
-        def counted():
-            replays.append(1)
-            replay()
-
-        return counted
-
-    monkeypatch.setattr(stage_lanes, "record", warmed_up)
+    monkeypatch.setattr(stage_lanes, "record", warmed_up(stage_lanes.record, replays))
 
 
 class OnCpu(StageLanesTrainer):
