@@ -16,7 +16,7 @@ it did. A constant ends a rule early: it is as well known as six equal samples c
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -52,7 +52,7 @@ class Rule(Protocol):
 
 
 @dataclass(kw_only=True)
-class _Counted:
+class _Counted(ABC):
     """What single rules share: they count what they are fed, keep what can be a time, and give up in the end."""
 
     most: int = MOST
@@ -87,13 +87,13 @@ class _Counted:
                 self._stop = Stop(met=False, reason=f"gave up after {self._fed} samples: {self._missing()}")
         return self._stop
 
+    @abstractmethod
     def _reason(self) -> str:
         """Return why the rule is met by what it was fed; empty where it is not."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _missing(self) -> str:
         """Return what is still not so when the rule gives up."""
-        raise NotImplementedError
 
     def _left_out(self) -> str:
         left_out = self._fed - len(self._samples)
@@ -178,58 +178,47 @@ class SampleCount(_Counted):
 
 
 @dataclass(kw_only=True)
-class FirstOf:
-    """Stops as soon as one of its rules does: a goal, and what may be spent on it."""
+class _Joined:
+    """What rules made of rules share: each of these is fed every number."""
 
     rules: tuple[Rule, ...]
 
     def __post_init__(self) -> None:
-        """Refuse no rule at all, which would never stop."""
-        _some(self.rules)
+        """Refuse no rule at all: the first of none would never come, and all of none would be there at once."""
+        if not self.rules:
+            raise UsageError("there is no rule to stop by: give at least one")
 
     def add(self, seconds: float) -> None:
         """Feed all rules."""
         for rule in self.rules:
             rule.add(seconds)
+
+    def _stops(self) -> list[Stop]:
+        return [rule.stop for rule in self.rules if rule.stop is not None]
+
+
+@dataclass(kw_only=True)
+class FirstOf(_Joined):
+    """Stops as soon as one of its rules does: a goal, and what may be spent on it."""
 
     @property
     def stop(self) -> Stop | None:
         """The stop of the rule that ended; of several the first that is met."""
-        stops = _stops(self.rules)
+        stops = self._stops()
         return next((stop for stop in stops if stop.met), stops[0]) if stops else None
 
 
 @dataclass(kw_only=True)
-class AllOf:
+class AllOf(_Joined):
     """Stops when all of its rules have: several goals at once, such as a narrow interval and at least a second."""
-
-    rules: tuple[Rule, ...]
-
-    def __post_init__(self) -> None:
-        """Refuse no rule at all, which would stop before it began."""
-        _some(self.rules)
-
-    def add(self, seconds: float) -> None:
-        """Feed all rules."""
-        for rule in self.rules:
-            rule.add(seconds)
 
     @property
     def stop(self) -> Stop | None:
         """One stop for all of them: met where each was."""
-        stops = _stops(self.rules)
+        stops = self._stops()
         if len(stops) < len(self.rules):
             return None
         return Stop(met=all(stop.met for stop in stops), reason="; ".join(stop.reason for stop in stops))
-
-
-def _stops(rules: Iterable[Rule]) -> list[Stop]:
-    return [rule.stop for rule in rules if rule.stop is not None]
-
-
-def _some(rules: tuple[Rule, ...]) -> None:
-    if not rules:
-        raise UsageError("there is no rule to stop by: give at least one")
 
 
 def _at_least_one(name: str, value: int) -> None:
