@@ -21,7 +21,6 @@ from albench.errors import UsageError, unknown_name
 
 SIZED = ("slower", "faster")
 KINDS = (*SIZED, "can't-tell", "failed", "missing")
-EXAMPLE = "such as slower:5%"
 
 
 @dataclass(frozen=True, kw_only=True)

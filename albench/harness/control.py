@@ -8,6 +8,7 @@ which takes the place of the first. Nothing is deleted: the file keeps both.
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -51,14 +52,6 @@ class Flag:
     deviation: float
     """How far the control beside it was from its median, as a share: 0.2 is 20 % slower."""
 
-    @property
-    def text(self) -> str:
-        """What a reader should know, in words."""
-        return (
-            "measured while the control case ran "
-            f"{abs(self.deviation):.0%} {'slower' if self.deviation > 0 else 'faster'} than usual"
-        )
-
 
 def is_control(record: Record) -> bool:
     """Whether a record is of a control."""
@@ -91,21 +84,18 @@ def flags(records: Sequence[Record]) -> list[Flag]:
     the same machine and versions only.
     """
     counting = {id(record) for record in latest(records)}
-    found = []
-    for surroundings in dict.fromkeys(map(_surroundings, records)):
-        own = [(place, record) for place, record in enumerate(records) if _surroundings(record) == surroundings]
-        controls = [
-            (place, record.seconds) for place, record in own if is_control(record) and record.seconds is not None
-        ]
+    alike: dict[str, list[tuple[int, Record]]] = defaultdict(list)
+    for place, record in enumerate(records):
+        alike[_surroundings(record)].append((place, record))
+    found: dict[int, Flag] = {}
+    for own in alike.values():
+        controls = [(place, record.seconds) for place, record in own if is_control(record) and record.seconds]
         cases = [(place, record) for place, record in own if is_measured(record) and id(record) in counting]
-        found += [
-            (place, Flag(record=record, deviation=deviation))
-            for (place, record), deviation in zip(
-                cases, deviations([place for place, _ in cases], controls), strict=True
-            )
-            if is_drift(deviation)
-        ]
-    return [flag for _, flag in sorted(found, key=lambda pair: pair[0])]
+        off = deviations([place for place, _ in cases], controls)
+        for (place, record), deviation in zip(cases, off, strict=True):
+            if is_drift(deviation):
+                found[place] = Flag(record=record, deviation=deviation)
+    return [flag for _, flag in sorted(found.items())]
 
 
 def _surroundings(record: Record) -> str:

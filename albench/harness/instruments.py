@@ -60,11 +60,6 @@ class Instruments:
             "matmul_peak_reason": "" if peak is not None else no_peak or "not measured for so many threads",
         }
 
-    @property
-    def sampler_id(self) -> int | None:
-        """The sampler's process id; None while there is none."""
-        return self._sampler.process_id if self._sampler is not None else None
-
     def close(self) -> None:
         """End the sampler."""
         if self._sampler is not None:
