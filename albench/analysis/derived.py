@@ -13,12 +13,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from albench.errors import UsageError
-
-if TYPE_CHECKING:
-    from albench.harness.records import Record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,18 +60,4 @@ def derive(
         flops_per_second=flops,
         share_of_peak=None if flops is None or peak is None else flops / peak,
         joules_per_sample=None if energy_joules is None else energy_joules / instances,
-    )
-
-
-def derived_from(record: Record) -> Derived | None:
-    """Return what follows from a record; None where it holds no time."""
-    if record.seconds is None:
-        return None
-    return derive(
-        seconds=record.seconds,
-        instances=record.instances or record.scenario.instances,
-        minibatches=record.scenario.minibatches,
-        flops_per_minibatch=record.flops_per_minibatch,
-        matmul_peak_flops_per_second=record.matmul_peak_flops_per_second,
-        energy_joules=record.telemetry.energy_joules if record.telemetry is not None else None,
     )

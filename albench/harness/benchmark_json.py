@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from albench.errors import UsageError
+from albench.harness.derivation import derived_from
 from albench.harness.records import VERSION, Record
 
 EXTRA_INFO_KEY = "albench_record"
@@ -38,14 +39,13 @@ def extra_info(record: Record) -> dict[str, Any]:
 
 def metrics(record: Record) -> dict[str, float | None]:
     """Return what is worth a column beside a record's time, by name; None: not measured here."""
-    seconds = record.seconds
-    joules = record.telemetry.energy_joules if record.telemetry is not None else None
+    derived = derived_from(record)
     return {
-        "samples_per_second": record.instances / seconds if seconds else None,
-        "milliseconds_per_minibatch": 1e3 * seconds / record.scenario.minibatches if seconds else None,
+        "samples_per_second": derived.samples_per_second if derived else None,
+        "milliseconds_per_minibatch": derived.milliseconds_per_minibatch if derived else None,
         "held_out_accuracy": record.accuracy,
         "gpu_utilisation": _gpu_utilisation(record),
-        "joules_per_sample": joules / record.instances if joules is not None and record.instances else None,
+        "joules_per_sample": derived.joules_per_sample if derived else None,
         "peak_memory_bytes": record.peak_memory_bytes,
     }
 

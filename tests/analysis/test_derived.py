@@ -1,14 +1,11 @@
 """Derived numbers, against sums done by hand; what was not measured stays unknown."""
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from albench.analysis.derived import derive, derived_from
+from albench.analysis.derived import derive
 from albench.errors import UsageError
-from albench.harness.telemetry import GpuTelemetry, Telemetry
-from tests.harness.test_records import record
 
 
 def test_by_hand():
@@ -54,23 +51,3 @@ def test_time_and_speed_are_each_others_inverse(seconds, minibatches, batch_size
 def test_numbers_that_make_no_sense_are_refused(changes):
     with pytest.raises(UsageError, match="give a number above 0"):
         derive(**({"seconds": 1.0, "instances": 1, "minibatches": 1} | changes))
-
-
-def test_from_a_record():
-    telemetry = Telemetry(
-        window_seconds=2.0,
-        samples=20,
-        interval_seconds=0.1,
-        gpus=[
-            GpuTelemetry(index=0, name="", uuid="", used=True, energy_joules=24.0),
-            GpuTelemetry(index=1, name="", uuid="", used=False, energy_joules=1e6),
-        ],
-    )
-    one = msgspec.structs.replace(record(), seconds=2.0, telemetry=telemetry, flops_per_minibatch=100)
-    found = derived_from(one)
-    assert found is not None
-    assert found.samples_per_second == one.instances / 2.0
-    assert found.joules_per_sample == 24.0 / one.instances, "a card that idles beside the case's is not the case's"
-    assert found.flops_per_second == 100 * one.scenario.minibatches / 2.0
-    assert found.share_of_peak is None
-    assert derived_from(msgspec.structs.replace(record(), status="failed", seconds=None)) is None
