@@ -11,7 +11,6 @@ was off its pace is measured once more (`albench.harness.control`).
 
 from __future__ import annotations
 
-import datetime
 import math
 import random
 import time
@@ -26,11 +25,12 @@ from albench.errors import UsageError
 from albench.harness import environment
 from albench.harness.control import CONTROL, RERUN_SHARE, ControlClock, flags, is_control, without_controls
 from albench.harness.estimate import estimated_seconds
+from albench.harness.filing import filed, heading
 from albench.harness.history import History
 from albench.harness.instruments import Instruments
 from albench.harness.isolation import run_isolated
-from albench.harness.outcome import Failure, Outcome
-from albench.harness.records import Record, RecordFile, Status, is_measured
+from albench.harness.outcome import Failure
+from albench.harness.records import Record, RecordFile, is_measured
 from albench.harness.scenario import Scenario
 
 MOST_ROUNDS = 1000
@@ -255,27 +255,18 @@ class _Runner:
 
     def _measured(self, scenario: Scenario, number: int) -> Record:
         """Run one case and return its record."""
-        started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-        def record(status: Status, **fields: Any) -> Record:
-            return Record(
-                key=scenario.key,
-                scenario=scenario,
-                round=number,
-                attempt=self.history.attempts(scenario, number),
-                status=status,
-                started_at=started_at,
-                environment=self.surroundings,
-                suite=self.suite,
-                instances=scenario.instances,
-                **fields,
-            )
-
+        begun = heading(
+            scenario,
+            number,
+            suite=self.suite,
+            environment=self.surroundings,
+            attempt=self.history.attempts(scenario, number),
+        )
         earlier = self.history.out_of_memory_before(scenario)
         if earlier is not None:
             small = earlier.scenario
             sizes = f"ℓ = {small.hidden_layers}, width {small.width}, batch {small.batch_size}"
-            return record("skipped", reason=f"the same case with {sizes} ran out of memory")
+            return Record(**begun, status="skipped", reason=f"the same case with {sizes} ran out of memory")
         # Peak memory does not vary from round to round, and its pass takes as long as some windows.
         memory = number == 0 and scenario.purpose != "control"
         self.instruments.begin(scenario)
@@ -289,15 +280,10 @@ class _Runner:
         if isinstance(answer, Failure):
             if answer.usage:
                 raise UsageError(answer.reason)
-            return record(answer.status, reason=answer.reason)
+            return filed(begun, answer, observed={})
         if not memory:
             answer = msgspec.structs.replace(answer, memory_reason="taken in the first round, and not of controls")
-        return record("measured", **_fields(answer), **self.instruments.fields(scenario, answer))
-
-
-def _fields(outcome: Outcome) -> dict[str, Any]:
-    """Return what a record takes over; where on the clock the window lay has done its service."""
-    return {name: getattr(outcome, name) for name in outcome.__struct_fields__ if name in Record.__struct_fields__}
+        return filed(begun, answer, observed=self.instruments.fields(scenario, answer))
 
 
 def _differences(records: Iterable[Record], surroundings: dict[str, Any]) -> list[str]:

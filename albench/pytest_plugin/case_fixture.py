@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import datetime
 import functools
 import statistics
 from collections.abc import Callable
@@ -22,9 +21,10 @@ import pytest
 
 from albench.errors import UsageError, unknown_name
 from albench.harness import benchmark_json, environment
+from albench.harness.filing import filed, heading
 from albench.harness.instruments import Instruments
 from albench.harness.isolation import run_here, run_isolated
-from albench.harness.outcome import Failure
+from albench.harness.outcome import Outcome
 from albench.harness.records import Record
 from albench.harness.scenario import Scenario
 from albench.pytest_plugin.session_records import SessionRecords
@@ -165,26 +165,14 @@ class _Case:
 
     def measure(self, number: int) -> Record:
         """Measure one round and return its record."""
-        common: dict[str, Any] = {
-            "key": self.scenario.key,
-            "scenario": self.scenario,
-            "round": number,
-            "started_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "environment": surroundings(),
-            "suite": self.suite,
-            "instances": self.scenario.instances,
-        }
+        begun = heading(self.scenario, number, suite=self.suite, environment=surroundings())
         self.instruments.begin(self.scenario)
         if self.isolated:
             answer = run_isolated(self.scenario, data_dir=self.data_dir, limit_seconds=self.limit_seconds)
         else:
             answer = run_here(self.scenario, data_dir=self.data_dir)
-        notes = [] if self.isolated else [NOT_ISOLATED]
-        if isinstance(answer, Failure):
-            return Record(**common, status=answer.status, reason=answer.reason, notes=notes)
-        found = {name: getattr(answer, name) for name in answer.__struct_fields__ if name in Record.__struct_fields__}
-        found |= self.instruments.fields(self.scenario, answer)
-        return Record(**common, status="measured", **{**found, "notes": [*answer.notes, *notes]})
+        observed = self.instruments.fields(self.scenario, answer) if isinstance(answer, Outcome) else {}
+        return filed(begun, answer, observed=observed, notes=[] if self.isolated else [NOT_ISOLATED])
 
 
 def _scenario(scenario: Scenario | None, fields: dict[str, Any]) -> Scenario:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from albench.errors import UsageError
-from albench.harness import control, estimate, runner
+from albench.harness import control, estimate, filing, runner
 from albench.harness.control import CONTROL, flags, latest, without_controls
 from albench.harness.outcome import Failure, Outcome
 from albench.harness.records import read as read_all
@@ -311,12 +311,12 @@ def test_a_wall_clock_that_jumps_changes_nothing(cases, tmp_path, monkeypatch, a
     """Order on file and monotonic time decide; the wall clock is told and never used."""
     jumps = itertools.cycle([0.0, 4e8, -4e8])
 
-    class Jumping(runner.datetime.datetime):
+    class Jumping(filing.datetime.datetime):
         @classmethod
         def now(cls, tz=None):
             return cls.fromtimestamp(1e9 + next(jumps), tz)
 
-    monkeypatch.setattr(runner.datetime, "datetime", Jumping)
+    monkeypatch.setattr(filing.datetime, "datetime", Jumping)
     result = sweep(GRID, tmp_path, limits=Limits(rounds=3, sweep_seconds=60.0))
     assert result.run == 27
     assert flags(result.records) == []
