@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import shlex
-import sys
 import time
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 import albench
@@ -20,8 +15,9 @@ from albench.analysis import quality
 from albench.analysis.comparison import NOISE
 from albench.analysis.comparison import compare as compare_pairs
 from albench.analysis.failure_conditions import failing, parse_conditions, parse_percentage
+from albench.console import command, err, names, numbers, one_line_errors, out
 from albench.data import DATASETS
-from albench.errors import UsageError, one_line
+from albench.errors import UsageError
 from albench.harness import benchmark_json, environment, estimate, records, runner, schema, suites, sweep_file
 from albench.harness import export as exporting
 from albench.harness.availability import engine_availability, refuse_missing_cuda, share_availability
@@ -39,12 +35,6 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-PLAIN_WIDTH = 140
-"""Columns of a table in a file or a pipe, which has no width of its own."""
-
-out = Console(soft_wrap=False, highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
-
 QUICKSTART_SECONDS = 150.0
 """No further round starts after this, so that measuring and rendering together stay within three minutes."""
 
@@ -55,69 +45,6 @@ NoProgressOption = Annotated[bool, typer.Option("--no-progress", help="Plain lin
 DataDirOption = Annotated[
     Path | None, typer.Option("--data-dir", help="Where downloaded data sets lie; else $ALBENCH_DATA_DIR.")
 ]
-
-
-@contextlib.contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Turn bad input into one line and exit status 2, what the system refuses into status 1, and Ctrl-C into 130."""
-    try:
-        with _one_line_warnings():
-            yield
-    except UsageError as error:
-        err.print(f"albench: {error}", markup=False)
-        raise typer.Exit(2) from None
-    except BrokenPipeError:
-        raise  # who read the output has gone, and needs no line
-    except OSError as error:
-        err.print(f"albench: {one_line(error)}: mend that; what was measured before is on disk", markup=False)
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        err.print(
-            "albench: interrupted; what was measured is on disk, the same command goes on from there", markup=False
-        )
-        raise typer.Exit(130) from None
-
-
-@contextlib.contextmanager
-def _one_line_warnings() -> Iterator[None]:
-    """Say in one line what was wrong with records; other warnings are shown as ever."""
-    shown: Any = warnings.showwarning
-
-    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
-        if issubclass(category, records.RecordWarning):
-            err.print(f"albench: {message}", markup=False)
-        else:
-            shown(message, category, *where)
-
-    with warnings.catch_warnings():
-        setattr(warnings, "showwarning", show)  # noqa: B010 - its type counts arguments that are only passed on
-        yield
-
-
-def _command() -> str:
-    """Return what was typed, to be shown where its result is shown."""
-    return shlex.join(["albench", *sys.argv[1:]])
-
-
-def _list(text: str | None, option: str) -> tuple[str, ...] | None:
-    """Return a comma-separated option as names."""
-    if text is None:
-        return None
-    names = tuple(part.strip() for part in text.split(",") if part.strip())
-    if not names:
-        raise UsageError(f"{option} is {text!r}: give a comma-separated list")
-    return names
-
-
-def _numbers(text: str | None, option: str) -> tuple[int, ...] | None:
-    """Return a comma-separated option as whole numbers."""
-    names = _list(text, option)
-    if names is None:
-        return None
-    try:
-        return tuple(int(name) for name in names)
-    except ValueError:
-        raise UsageError(f"{option} is {text!r}: give whole numbers, separated by commas") from None
 
 
 def _measure_and_report(
@@ -160,7 +87,7 @@ def _measure_and_report(
     findings = report.find(sweep.records)
     for table in report.terminal_tables(findings):
         out.print(table)
-    page = report.render(sweep.records, directory, command=_command())
+    page = report.render(sweep.records, directory, command=command())
     out.print(
         f"{sweep.run} cases measured now, {sweep.resumed} were on file; {sweep.stopped_because}. "
         f"{_pace(sweep.run, sweep_seconds)}\n"
@@ -238,18 +165,18 @@ def run(
         chosen = sweep_file.suite_of(suite)
         changes = sweep_file.Changes() if config is None else sweep_file.read_changes(config)
         overrides = suites.Overrides(
-            methods=_list(method, "--method"),
-            engines=_list(engine, "--engine"),
-            hidden_layers=_numbers(hidden_layers, "--hidden-layers"),
-            widths=_numbers(width, "--width"),
-            batch_sizes=_numbers(batch_size, "--batch-size"),
-            minibatches=_numbers(minibatches, "--minibatches"),
-            lanes=_numbers(lanes, "--lanes"),
-            microbatches=_numbers(microbatches, "--microbatches"),
-            replicas=_numbers(replicas, "--replicas"),
+            methods=names(method, "--method"),
+            engines=names(engine, "--engine"),
+            hidden_layers=numbers(hidden_layers, "--hidden-layers"),
+            widths=numbers(width, "--width"),
+            batch_sizes=numbers(batch_size, "--batch-size"),
+            minibatches=numbers(minibatches, "--minibatches"),
+            lanes=numbers(lanes, "--lanes"),
+            microbatches=numbers(microbatches, "--microbatches"),
+            replicas=numbers(replicas, "--replicas"),
             device=device,
-            datasets=_list(dataset, "--dataset"),
-            seeds=_numbers(seed, "--seed"),
+            datasets=names(dataset, "--dataset"),
+            seeds=numbers(seed, "--seed"),
         )
         _measure_and_report(
             Path(suite).stem,
@@ -285,7 +212,7 @@ def report(
             directory = out_dir or (source if source.is_dir() else source.parent)
         from albench import report as rendering
 
-        page = rendering.render(found, directory, command=_command())
+        page = rendering.render(found, directory, command=command())
         for table in rendering.terminal_tables(rendering.find(found)):
             out.print(table)
         out.print(f"Report: {page}", markup=False)
