@@ -1,6 +1,7 @@
 """Processes: a child ends with its parent, how it ended can be told, and starting one leaves this process as it was."""
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import signal
@@ -21,6 +22,7 @@ from albench.process import (
     describe_exit,
     end_process,
     forkserver,
+    leave_uncollected,
     nameless_main,
     watch_parent,
 )
@@ -53,6 +55,21 @@ def child_of(target, *args):
 def test_how_a_process_ended_is_told_in_words(code, words):
     """A real-time signal has no name; whoever asks must not fail over it."""
     assert describe_exit(code) == words
+
+
+def frozen_objects(pipe):
+    before = gc.get_freeze_count()
+    leave_uncollected()
+    pipe.send((before, gc.get_freeze_count(), len(gc.get_objects())))
+
+
+def test_the_collector_leaves_alone_what_a_child_had_when_it_was_made():
+    """A collection in a timed window would be charged to methods with processes of their own, and to no other."""
+    ours, theirs = multiprocessing.Pipe()
+    with child_of(frozen_objects, theirs):
+        before, after, watched = ours.recv()
+    assert after > before + 1000
+    assert watched < 1000
 
 
 def test_a_child_that_ends_in_time_is_not_killed():

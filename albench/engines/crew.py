@@ -37,7 +37,15 @@ from albench.engines.options import EngineOptions
 from albench.engines.precision import exact_arithmetic
 from albench.engines.rank import Rank
 from albench.errors import UsageError, message_of
-from albench.process import child_environment, describe_exit, end_process, forkserver, nameless_main, watch_parent
+from albench.process import (
+    child_environment,
+    describe_exit,
+    end_process,
+    forkserver,
+    leave_uncollected,
+    nameless_main,
+    watch_parent,
+)
 
 HOST = "127.0.0.1"
 STORE_SECONDS = 300.0
@@ -215,6 +223,7 @@ def _serve(orders: connection.Connection, papers: Papers) -> None:
         except BaseException as error:
             job.fail(RankFailure.of(papers.rank, error))  # nothing new where all have been told: the first one counts
             return
+        leave_uncollected()
         try:
             with exact_arithmetic(torch.device(papers.device)):
                 _obey(orders, rank)

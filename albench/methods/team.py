@@ -39,7 +39,15 @@ from albench.engines.errors import RankError
 from albench.engines.exchange import address_towards_store
 from albench.engines.job import was_launched
 from albench.errors import UsageError, one_line
-from albench.process import child_environment, describe_exit, end_process, forkserver, nameless_main, watch_parent
+from albench.process import (
+    child_environment,
+    describe_exit,
+    end_process,
+    forkserver,
+    leave_uncollected,
+    nameless_main,
+    watch_parent,
+)
 
 HOST = "127.0.0.1"
 SILENCE = timedelta(minutes=10)
@@ -238,6 +246,7 @@ def _serve(
         backend = "nccl" if device == "cuda" else "gloo"
         distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=SILENCE)
         members.append(make_member(options, rank, size))
+        leave_uncollected()
 
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         pipe.send(_answer(begin))
