@@ -90,6 +90,10 @@ class ReplicaMember(Member):
         distributed.all_reduce(values)
         return [dict(zip(losses, row, strict=True)) for losses, row in zip(mine, values.tolist(), strict=True)]
 
+    def gradients(self) -> dict[str, torch.Tensor]:
+        """Return the averaged gradients that the last step left, by the network's names."""
+        return {name: p.grad.cpu() for name, p in self._network.named_parameters() if p.grad is not None}
+
     def reset(self) -> None:
         """Go back to the first weights and an optimizer that has seen nothing."""
         self._engine.load_state_dict(self._first_state)

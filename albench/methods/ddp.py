@@ -50,6 +50,10 @@ class DataParallelMember(Member):
         distributed.all_reduce(mean)
         return [{"cross-entropy": mean.item()}]
 
+    def gradients(self) -> dict[str, torch.Tensor]:
+        """Return the averaged gradients that the last step left, by the network's names."""
+        return {name: p.grad.cpu() for name, p in self._network.named_parameters() if p.grad is not None}
+
     def reset(self) -> None:
         """Go back to the first weights and an optimizer that has seen nothing."""
         self._network.load_state_dict(self._first_weights)

@@ -35,13 +35,25 @@ def doubles(count):
     return [(x.double(), y) for x, y in batches(count, batch_size=12)]
 
 
+def assert_same_gradients(found, network):
+    """Every parameter's own, to a relative 1e-9 of doubles: the parts of a mini-batch are added in another order."""
+    parameters = dict(network.named_parameters())
+    assert found.keys() == parameters.keys()
+    for name, parameter in parameters.items():
+        scale = parameter.grad.abs().max().item()
+        torch.testing.assert_close(found[name], parameter.grad, rtol=1e-9, atol=1e-9 * scale, msg=name)
+
+
 def test_ddp_trains_what_one_process_trains():
     data, given = doubles(20), options(lanes=3)
     trainer = ddp.make_trainer(given)
     try:
         trainer.warm_up(data[:2])
-        trainer.train(trainer.prepare(data))
+        trainer.train(data[:1])
         network = twin(given)
+        F.cross_entropy(network(data[0][0]), data[0][1]).backward()
+        assert_same_gradients(trainer.team.call("gradients"), network)
+        trainer.train(trainer.prepare(data[1:]))
         optimizer = torch.optim.Adam(network.parameters(), lr=1e-2, fused=True)
         for x, y in data:
             optimizer.zero_grad()
@@ -63,10 +75,13 @@ def test_al_with_data_parallelism_trains_what_one_pipeline_trains(lanes):
     trainer = al_ddp.make_trainer(given)
     try:
         trainer.warm_up(data[:2])
-        trainer.train(trainer.prepare(data))
+        trainer.train(data[:1])
         network = folded(given)
         with make_engine("serial", network, learning_rate=1e-2) as engine:
-            engine.fit(data)
+            engine.fit(data[:1])
+            assert_same_gradients(trainer.team.call("gradients"), network)
+            trainer.train(trainer.prepare(data[1:]))
+            engine.fit(data[1:])
             losses = engine.losses
         trainer.predict(data[0][0])
         for name, parameter in network.named_parameters():

@@ -45,11 +45,12 @@ def microbatched(given, data):
     return network
 
 
+@pytest.mark.parametrize("lanes", [2, 3])
 @pytest.mark.parametrize("method", SCHEDULES)
-def test_gradients_and_weights_are_those_of_one_process(method):
+def test_gradients_and_weights_are_those_of_one_process(method, lanes):
     """The gradient of the first step to the last bit, parameter by parameter; and the weights after 20 steps."""
-    given = options(dtype=torch.float64)
-    data = [(x.double(), y) for x, y in batches(20, batch_size=16)]
+    given = options(dtype=torch.float64, lanes=lanes, microbatches=2 * lanes)
+    data = [(x.double(), y) for x, y in batches(20, batch_size=8 * lanes)]
     trainer = PipelineTrainer(given, method=method)
     try:
         trainer.warm_up(data[5:8])
