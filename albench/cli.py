@@ -22,6 +22,7 @@ from albench.harness import benchmark_json, environment, estimate, records, runn
 from albench.harness import export as exporting
 from albench.harness.availability import engine_availability, refuse_missing_cuda, share_availability
 from albench.harness.concerns import quality_warnings
+from albench.harness.overrides import Overrides
 from albench.harness.progress import SweepProgress
 from albench.harness.recipe import Recipe
 from albench.harness.run_pair import pair_runs, read_run
@@ -135,12 +136,17 @@ def run(
     width: Annotated[str | None, typer.Option(help="Widths.")] = None,
     batch_size: Annotated[str | None, typer.Option(help="Batch sizes B.")] = None,
     minibatches: Annotated[str | None, typer.Option(help="Mini-batches N of the timed window.")] = None,
-    lanes: Annotated[str | None, typer.Option(help="Lanes K of engines that take them, and of BP's threads.")] = None,
+    lanes: Annotated[str | None, typer.Option(help="Lanes K, and BP's threads; everyone on each K.")] = None,
     microbatches: Annotated[
         str | None, typer.Option(help="Microbatches M that pipelines of BP cut a mini-batch into.")
     ] = None,
     replicas: Annotated[str | None, typer.Option(help="Copies of the network, where a method has several.")] = None,
     device: Annotated[str | None, typer.Option(help="Where to run: cpu or cuda.")] = None,
+    precision: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Adam's base rate.")] = None,
+    bridge_factor: Annotated[
+        int | None, typer.Option(help="Units in the bridges' hidden layer, in widths; the paper's networks have 5.")
+    ] = None,
     dataset: Annotated[str | None, typer.Option(help="Data sets.")] = None,
     seed: Annotated[str | None, typer.Option(help="Seeds of weights and data order.")] = None,
     rounds: Annotated[
@@ -164,7 +170,7 @@ def run(
     with one_line_errors():
         chosen = sweep_file.suite_of(suite)
         changes = sweep_file.Changes() if config is None else sweep_file.read_changes(config)
-        overrides = suites.Overrides(
+        overrides = Overrides(
             methods=names(method, "--method"),
             engines=names(engine, "--engine"),
             hidden_layers=numbers(hidden_layers, "--hidden-layers"),
@@ -175,6 +181,9 @@ def run(
             microbatches=numbers(microbatches, "--microbatches"),
             replicas=numbers(replicas, "--replicas"),
             device=device,
+            precision=precision,
+            learning_rate=learning_rate,
+            bridge_factor=bridge_factor,
             datasets=names(dataset, "--dataset"),
             seeds=numbers(seed, "--seed"),
         )

@@ -49,6 +49,7 @@ def rivals(request):
     found = [
         Scenario(**{**{f: getattr(s, f) for f in s.__dataclass_fields__}, **(SMOKE if smoke else SIZES)})
         for s in suite_scenarios("baselines")
+        if s.purpose == "time"
     ]
     compiles = shutil.which("g++") is not None and not smoke
     found = [s for s in found if s.engine != "compiled" or compiles]

@@ -2,14 +2,16 @@
 
 What is timed: N mini-batches from an empty to a drained pipeline, optimizer included, data already in memory. What is
 not: building the network, loading and cutting the data, a warm-up after which the trainer is as freshly made, and
-everything after the window (held-out accuracy, task times).
+everything after the window (held-out accuracy, task times). One kind of case has its real input pipeline on (purpose
+"input"): its mini-batches are drawn, gathered and, in a team, sent to other processes while the window lasts.
 """
 
 from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,8 +62,8 @@ class Window(NamedTuple):
     end: float
 
 
-def time_training(trainer: Trainer, batches: Sequence[Batch], device: str = "cpu") -> Window:
-    """Return when training on `batches`, all in memory, began and ended, from an empty to a drained pipeline."""
+def time_training(trainer: Trainer, batches: Iterable[Batch], device: str = "cpu") -> Window:
+    """Return when training on `batches` began and ended, from an empty to a drained pipeline."""
     gc.collect()
     gc.disable()  # a collection inside the window would be charged to whichever method it hits
     try:
@@ -80,17 +82,16 @@ def measure(scenario: Scenario, *, data_dir: Path | None = None) -> Outcome:
     """Measure one scenario in this process."""
     dataset = load_dataset(scenario.dataset, data_dir=data_dir, seed=scenario.seed)
     dtype = getattr(torch, scenario.precision)
-    batches = dataset.batches(
-        batch_size=scenario.batch_size,
-        count=scenario.minibatches,
-        seed=scenario.seed,
-        dtype=dtype,
-        device=scenario.device,
+    stream = partial(
+        dataset.stream, batch_size=scenario.batch_size, seed=scenario.seed, dtype=dtype, device=scenario.device
     )
+    in_memory = scenario.purpose != "input"
+    batches = list(stream(count=scenario.minibatches if in_memory else WARM_UP_MINIBATCHES))
     trainer = make_trainer(scenario.method, trainer_options(scenario, dataset))
     try:
         trainer.warm_up(batches[:WARM_UP_MINIBATCHES])
-        window = time_training(trainer, trainer.prepare(batches), scenario.device)
+        ready = trainer.prepare(batches) if in_memory else stream(count=scenario.minibatches)
+        window = time_training(trainer, ready, scenario.device)
         held_out, reason = held_out_accuracy(trainer, dataset, dtype)
         return Outcome(
             seconds=window.end - window.start,

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from albench.analysis.quality import QualityWarning, case_warnings, machine_warnings
 from albench.harness.control import latest
 from albench.harness.records import Record, is_measured
+from albench.harness.scenario import TIMED
 
 
 def quality_warnings(records: Iterable[Record]) -> list[QualityWarning]:
@@ -16,7 +17,7 @@ def quality_warnings(records: Iterable[Record]) -> list[QualityWarning]:
     """
     cases: dict[str, list[Record]] = {}
     for record in latest(records):
-        if is_measured(record) and record.scenario.purpose == "time":
+        if is_measured(record) and record.scenario.purpose in TIMED:
             cases.setdefault(record.key, []).append(record)
     found = [warning for case in cases.values() for warning in _of_case(case)]
     return found + _of_machine([record for case in cases.values() for record in case])

@@ -7,6 +7,7 @@ which takes the place of the first. Nothing is deleted: the file keeps both.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -20,12 +21,20 @@ CONTROL = Scenario(
     method="bp", engine="eager", hidden_layers=4, width=256, batch_size=64, minibatches=200, purpose="control"
 )
 """About a quarter of a second of back-propagation on one thread."""
+CUDA_CONTROL = dataclasses.replace(CONTROL, device="cuda", minibatches=600)
+"""The same on a GPU, for a similar time: a CPU that keeps its pace says nothing of a GPU whose clock is held back."""
 CONTROL_EVERY_SECONDS = 20.0
 """A case is seldom farther than this from a control; they then take some three per cent of a sweep's time."""
 RERUN_SHARE = 0.25
 """At most this share of a round's cases is measured again: where a machine never keeps its pace, doing everything twice
 would only double the noise, and the flags stay for the reader to see. A round of fewer than four cases is not measured
 again at all."""
+
+
+def controls_of(scenarios: Iterable[Scenario]) -> list[Scenario]:
+    """Return the control of each device that scenarios run on."""
+    devices = {scenario.device for scenario in scenarios}
+    return [control for control in (CONTROL, CUDA_CONTROL) if control.device in devices]
 
 
 class ControlClock:
@@ -81,7 +90,7 @@ def flags(records: Sequence[Record]) -> list[Flag]:
     """Return what was measured while the machine was off its pace, in file order, of the records that count.
 
     `records` are in the order in which they were measured, controls among them. Controls are compared with those of
-    the same machine and versions only.
+    the same machine, device and versions only.
     """
     counting = {id(record) for record in latest(records)}
     alike: dict[str, list[tuple[int, Record]]] = defaultdict(list)
@@ -102,4 +111,4 @@ def _surroundings(record: Record) -> str:
     """Return what has to be the same for two controls to take equally long."""
     packages = record.environment.get("packages") or {}
     cpu, cores = record.environment.get("cpu"), record.environment.get("usable_cores")
-    return f"{cpu}/{cores}/{packages.get('torch')}/{record.environment.get('platform')}"
+    return f"{record.scenario.device}/{cpu}/{cores}/{packages.get('torch')}/{record.environment.get('platform')}"

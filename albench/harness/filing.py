@@ -13,6 +13,9 @@ from albench.harness.scenario import Scenario
 Heading = dict[str, Any]
 """The fields of a record that are known before its case has run."""
 
+NOT_MEASURED = "the case was not measured"
+"""Why a record that says so itself lacks everything else."""
+
 
 def heading(scenario: Scenario, number: int, *, suite: str, environment: dict[str, Any], attempt: int = 0) -> Heading:
     """Return the heading of round `number` of a scenario, which starts now."""
@@ -36,7 +39,8 @@ def filed(
     `observed`: the fields that its instruments tell, of a case that was measured. `notes` are added to its own.
     """
     if isinstance(answer, Failure):
-        return Record(**heading, status=answer.status, reason=answer.reason, notes=list(notes))
+        reasons: dict[str, Any] = {name: NOT_MEASURED for name in Record.__struct_fields__ if name.endswith("_reason")}
+        return Record(**heading, **reasons, status=answer.status, reason=answer.reason, notes=list(notes))
     # Where on the clock its window lay has done its service.
     found = {name: getattr(answer, name) for name in answer.__struct_fields__ if name in Record.__struct_fields__}
     return Record(**heading, status="measured", **{**found, **observed, "notes": [*answer.notes, *notes]})

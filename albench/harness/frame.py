@@ -4,6 +4,7 @@
   really ran, ``lanes_asked`` what the scenario asked for.
 * Everything on file is there. ``counts`` is false for controls (``purpose`` "control") and for a round's attempts that
   a later one took the place of: ``frame[frame.counts]`` is what a report is made from, failures included.
+* ``off_pace`` is true where the control case beside a time was off its pace by more than 15 %, so that the machine was.
 * ``series``, ``milliseconds_per_minibatch`` and ``samples_per_second`` are derived; ``source`` is the file.
 * ``cpu``, ``torch``, ``commit`` and so on are the facts of the environment that tell machines apart.
 * Lists and nested values stand last, as Python objects: ``frame.explode("task_seconds")`` makes rows of one.
@@ -24,7 +25,7 @@ import pandas as pd
 from msgspec import inspect
 
 from albench.errors import UsageError
-from albench.harness.control import latest
+from albench.harness.control import flags, latest
 from albench.harness.records import Record, read
 from albench.harness.scenario import Scenario
 
@@ -101,7 +102,9 @@ def frame(records: Sequence[Record], *, sources: Sequence[str] | None = None) ->
             (nested if kind == "object" else columns)[name] = _series(values, kind, name)
     started = pd.to_datetime(columns["started_at"], utc=True, format="ISO8601", errors="coerce")
     columns["started_at"] = started.astype("datetime64[us, UTC]")
-    columns["counts"] = _series(_counts(records, sources or [""] * len(records)), "bool")
+    origins = sources or [""] * len(records)
+    columns["counts"] = _series(_chosen(records, origins, latest), "bool")
+    columns["off_pace"] = _series(_chosen(records, origins, lambda own: [flag.record for flag in flags(own)]), "bool")
     columns["series"] = _series([scenario.series for scenario in scenarios], "string")
     columns["milliseconds_per_minibatch"] = columns["seconds"] * 1e3 / columns["minibatches"]
     columns["samples_per_second"] = columns["instances"] / columns["seconds"].where(columns["seconds"] > 0)
@@ -110,13 +113,15 @@ def frame(records: Sequence[Record], *, sources: Sequence[str] | None = None) ->
     return pd.DataFrame(columns | nested)
 
 
-def _counts(records: Sequence[Record], sources: Sequence[str]) -> list[bool]:
-    """Return of each record whether a report of its source is made from it."""
+def _chosen(
+    records: Sequence[Record], sources: Sequence[str], choose: Callable[[list[Record]], list[Record]]
+) -> list[bool]:
+    """Return of each record whether it is among those that are chosen of its source."""
     together: dict[str, list[Record]] = {}
     for source, record in zip(sources, records, strict=True):
         together.setdefault(source, []).append(record)
-    counting = {id(record) for own in together.values() for record in latest(own)}
-    return [id(record) in counting for record in records]
+    chosen = {id(record) for own in together.values() for record in choose(own)}
+    return [id(record) in chosen for record in records]
 
 
 def _fields(owner: type) -> tuple[inspect.Field, ...]:

@@ -108,6 +108,7 @@ class Grid:
     """Units in the bridges' hidden layer, in widths; None: bridges of one layer."""
     device: str = "cpu"
     purpose: Purpose = "time"
+    precision: str = "float32"
 
     def scenarios(self) -> list[Scenario]:
         """Return the scenarios, contender by contender.
@@ -137,6 +138,7 @@ class Grid:
                 seed=seed,
                 learning_rate=self.learning_rate,
                 purpose=self.purpose,
+                precision=self.precision,
             )
             for contender, width, batch_size, hidden_layers, minibatches, seed in itertools.product(*axes)
             if not self._left_out(contender, batch_size)
@@ -155,3 +157,23 @@ class Grid:
             for one in self.contenders
             if dataclasses.replace(one, microbatches=contender.microbatches) == contender
         )
+
+
+def with_input(grids: list[Grid]) -> list[Grid]:
+    """Return the grids, and the longest run of the first one once more with its input pipeline on, to show its share.
+
+    AL and BP take part, each on the first engine that the grid has it on, at the depth in the middle.
+    """
+    first = grids[0]
+    taking_part = [next((one for one in first.contenders if one.method == method), None) for method in ("al", "bp")]
+    depths = sorted(first.hidden_layers)
+    case = dataclasses.replace(
+        first,
+        contenders=tuple(one for one in taking_part if one is not None),
+        hidden_layers=(depths[(len(depths) - 1) // 2],),
+        widths=first.widths[:1],
+        batch_sizes=first.batch_sizes[-1:],
+        minibatches=(max(first.minibatches),),
+        purpose="input",
+    )
+    return [*grids, case]

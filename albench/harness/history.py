@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from albench.analysis.stopping import MedianKnown
-from albench.harness.control import Flag, flags, latest
+from albench.harness.control import Flag, flags, is_control, latest
 from albench.harness.records import Record, is_measured
 from albench.harness.scenario import Scenario
 
@@ -64,6 +64,16 @@ class History:
         for value in seconds:
             rule.add(value)
         return rule.stop is not None
+
+    def begun_after(self, number: int) -> bool:
+        """Whether anything of a later round is on file, controls aside."""
+        return any(record.round > number and not is_control(record) for record in self.all)
+
+    def measured_again(self, number: int) -> int:
+        """Return how many cases of a round were tried again after a first attempt that gave a time."""
+        own = [record for record in self.all if record.round == number and not is_control(record)]
+        timed = {record.key for record in own if record.attempt == 0 and is_measured(record)}
+        return sum(record.attempt > 0 and record.key in timed for record in own)
 
     def flagged(self, number: int, most: int) -> Sequence[Flag]:
         """Return what to measure again of a round: the farthest off first, `most` at most, each once."""

@@ -16,8 +16,9 @@ from albench.analysis.comparison import Pair
 from albench.analysis.surroundings import Difference, differences
 from albench.errors import UsageError
 from albench.harness import benchmark_json, records
-from albench.harness.control import latest
+from albench.harness.control import flags, latest
 from albench.harness.records import Record, is_measured
+from albench.harness.scenario import TIMED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,8 @@ class RunPair:
     """Environment fields that are not alike."""
     left_out: int
     """Cases that were trained to the end."""
+    off_pace: tuple[int, int] = (0, 0)
+    """Times of A and of B that were taken while the machine was off its pace."""
 
     def lost(self, *, missing: bool) -> list[str]:
         """Return the names of the cases that A has and B does not, for they failed there or are missing."""
@@ -58,6 +61,7 @@ def read_run(path: Path) -> list[Record]:
 
 def pair_runs(before: Sequence[Record], after: Sequence[Record]) -> RunPair:
     """Match two runs' records; `UsageError` where no case was timed in both."""
+    off_pace = (len(flags(before)), len(flags(after)))
     before, after = latest(before), latest(after)
     first, second = _by_case(before), _by_case(after)
     names = _names([*first.items(), *second.items()])
@@ -78,13 +82,14 @@ def pair_runs(before: Sequence[Record], after: Sequence[Record]) -> RunPair:
         unpaired=tuple(unpaired),
         surroundings=tuple(differences(*([r.environment for r in _timed(run)] for run in (before, after)))),
         left_out=len({r.key for r in (*before, *after) if r.scenario.purpose == "accuracy"}),
+        off_pace=off_pace,
     )
 
 
 def _by_case(run: Sequence[Record]) -> dict[str, list[Record]]:
     found: dict[str, list[Record]] = {}
     for record in run:
-        if record.scenario.purpose == "time":
+        if record.scenario.purpose in TIMED:
             found.setdefault(record.key, []).append(record)
     return found
 

@@ -23,7 +23,7 @@ import msgspec
 
 from albench.errors import UsageError
 from albench.harness import environment
-from albench.harness.control import CONTROL, RERUN_SHARE, ControlClock, flags, is_control, without_controls
+from albench.harness.control import RERUN_SHARE, ControlClock, controls_of, flags, is_control, without_controls
 from albench.harness.estimate import estimated_seconds
 from albench.harness.filing import filed, heading
 from albench.harness.history import History
@@ -31,7 +31,7 @@ from albench.harness.instruments import Instruments
 from albench.harness.isolation import run_isolated
 from albench.harness.outcome import Failure
 from albench.harness.records import Record, RecordFile, is_measured
-from albench.harness.scenario import Scenario
+from albench.harness.scenario import TIMED, Scenario
 
 MOST_ROUNDS = 1000
 """No median needs more, and a sweep's plan has to fit into memory."""
@@ -41,8 +41,9 @@ MOST_ROUNDS = 1000
 class Limits:
     """When a sweep stops."""
 
-    rounds: int = 3
-    """The most rounds; in each, every scenario runs once, in a fresh process."""
+    rounds: int = 6
+    """The most rounds; in each, every scenario runs once, in a fresh process. Six times are the fewest whose extremes
+    are an interval of 95 % for their median."""
     relative_half_width: float = 0.02
     """A scenario is known well enough when half its median's interval is within this share of the median."""
     sweep_seconds: float | None = None
@@ -204,10 +205,11 @@ class _Runner:
             if number and self._time_is_up:
                 return False
             self._case(scenario, number)
-        if self.sweep.run == before:
-            return True  # all on file: what was flagged then had its second attempt, or there were too many
+        if self.sweep.run == before and self.history.begun_after(number):
+            return True  # all on file, and what was flagged then had its second attempt, or there were too many
         self._control(at_once=True)
-        again = self.history.flagged(number, most=int(len(wanting) * RERUN_SHARE))
+        left = int(len(wanting) * RERUN_SHARE) - self.history.measured_again(number)  # some, where a sweep was killed
+        again = self.history.flagged(number, most=max(left, 0))
         if again and not self._time_is_up:
             self.progress.added(sum(estimated_seconds(flag.record.scenario) for flag in again), len(again))
             for flag in again:
@@ -224,7 +226,7 @@ class _Runner:
 
     def _wanting(self, number: int) -> list[Scenario]:
         """Return the scenarios of a round: training to the end is done once, its accuracy is the same every time."""
-        return [scenario for scenario in self.scenarios if number == 0 or scenario.purpose == "time"]
+        return [scenario for scenario in self.scenarios if number == 0 or scenario.purpose in TIMED]
 
     def _has(self, scenario: Scenario, number: int) -> bool:
         return self.history.has(scenario, number, self.retry_failed)
@@ -245,8 +247,9 @@ class _Runner:
         """Run the control where it is due; `at_once`: where anything was measured since."""
         since = bool(self.history.all) and not is_control(self.history.all[-1]) and self.sweep.run > 0
         if self.limits.control and (since if at_once else self.control.due):
-            number = sum(map(is_control, self.history.all))
-            self._keep(self._measured(CONTROL, number))
+            for control in controls_of(self.scenarios):
+                number = sum(record.key == control.key for record in self.history.all)
+                self._keep(self._measured(control, number))
             self.control.ran()
 
     def _keep(self, record: Record) -> None:
@@ -266,7 +269,8 @@ class _Runner:
         if earlier is not None:
             small = earlier.scenario
             sizes = f"ℓ = {small.hidden_layers}, width {small.width}, batch {small.batch_size}"
-            return Record(**begun, status="skipped", reason=f"the same case with {sizes} ran out of memory")
+            skipped = Failure(status="skipped", reason=f"the same case with {sizes} ran out of memory")
+            return filed(begun, skipped, observed={})
         # Peak memory does not vary from round to round, and its pass takes as long as some windows.
         memory = number == 0 and scenario.purpose != "control"
         self.instruments.begin(scenario)

@@ -19,9 +19,11 @@ from albench.errors import UsageError, unknown_name
 from albench.methods import FOLDED, lanes_run_components, method_named
 from albench.methods.cutting import check_cut
 
-Purpose = Literal["time", "accuracy", "control"]
-"""What a scenario is run for: a point of a time fit, a network trained to the end, or telling whether the machine kept
-its pace meanwhile."""
+Purpose = Literal["time", "input", "accuracy", "control"]
+"""What a scenario is run for: a point of a time fit; the time with the real input pipeline on, where mini-batches are
+drawn and gathered inside the window; a network trained to the end; or telling whether the machine kept its pace."""
+TIMED: tuple[Purpose, ...] = ("time", "input")
+"""What is timed round after round."""
 
 PRECISIONS = ("float32", "float64")
 DEVICES = ("cpu", "cuda")
@@ -66,7 +68,8 @@ class Scenario:
     seed: int = 0
     """Seed of weights and of the order of the data."""
     purpose: Purpose = "time"
-    """"time": a point of a time sweep; "accuracy": trained to the end; "control": the case that watches the machine."""
+    """"time": a point of a time sweep; "input": the same with its input pipeline on; "accuracy": trained to the end;
+    "control": the case that watches the machine."""
     microbatches: int = 1
     """M, microbatches that each mini-batch is cut into; only for methods that do that."""
     replicas: int = 1
@@ -154,6 +157,5 @@ class Scenario:
 
     def describe(self) -> str:
         """One line for progress and error messages."""
-        return (
-            f"{self.series}, ℓ = {self.hidden_layers}, width {self.width}, batch {self.batch_size} × {self.minibatches}"
-        )
+        sizes = f"ℓ = {self.hidden_layers}, width {self.width}, batch {self.batch_size} × {self.minibatches}"
+        return f"{self.series}, {sizes}{', input pipeline on' if self.purpose == 'input' else ''}"

@@ -1,6 +1,6 @@
 """Suites: named lists of scenarios. A suite is a few grids; a grid is a few lines that a user can copy.
 
-Every axis can be replaced on the command line; methods and engines are filtered.
+Every axis can be replaced (`albench.harness.overrides`).
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ from albench.harness.grid import (
     bp_compiled,
     bp_threads,
     pipelines,
+    with_input,
 )
+from albench.harness.overrides import Overrides
 from albench.harness.scenario import Scenario
 from albench.machine import usable_cores
-from albench.methods import METHODS, method_named
+from albench.methods import method_named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +38,11 @@ class Suite:
     description: str
     """One line: the question it answers."""
     grids: Callable[[int], Sequence[Grid]]
-    """Makes the grids for a machine with so many cores."""
-    rounds: int = 3
+    """Makes the grids for so many lanes."""
+    lanes_on: Callable[[int], tuple[int, ...]] | None = lambda cores: (cores,)
+    """Returns the numbers of lanes that it asks about on a machine with so many cores; ``--lanes`` gives others, and
+    each has grids of its own, in which everyone is. None: the grids name their lanes, and ``--lanes`` changes those."""
+    rounds: int = 6
     """The most rounds, where the command line does not say."""
     sweep_seconds: float | None = None
     """After this no case of a further round starts, where the command line does not say."""
@@ -82,7 +87,7 @@ def _large(lanes: int, depths: tuple[int, ...]) -> Grid:
 
 
 def _depth(lanes: int) -> list[Grid]:
-    return [*_small(lanes), _large(lanes, (2, 4, 8, 16))]
+    return with_input([*_small(lanes), _large(lanes, (2, 4, 8, 16))])
 
 
 def _quickstart(lanes: int) -> list[Grid]:
@@ -99,33 +104,37 @@ def _quickstart(lanes: int) -> list[Grid]:
 
 
 def _quick(lanes: int) -> list[Grid]:
-    return [Grid(contenders=_everyone(lanes), hidden_layers=(2, 4, 8), minibatches=(8, 16, 32), **SMALL)]
+    return with_input([Grid(contenders=_everyone(lanes), hidden_layers=(2, 4, 8), minibatches=(8, 16, 32), **SMALL)])
 
 
 def _samples(lanes: int) -> list[Grid]:
-    return [
-        Grid(
-            contenders=_everyone(lanes),
-            hidden_layers=(2, 8, 32),
-            minibatches=(8, 16, 32, 64, 128, 256),
-            **SMALL,
-        )
-    ]
+    return with_input(
+        [
+            Grid(
+                contenders=_everyone(lanes),
+                hidden_layers=(2, 8, 32),
+                minibatches=(8, 16, 32, 64, 128, 256),
+                **SMALL,
+            )
+        ]
+    )
 
 
 def _batch(lanes: int) -> list[Grid]:
-    return [
-        Grid(
-            contenders=_everyone(lanes),
-            hidden_layers=(2, 8, 32),
-            widths=(64,),
-            batch_sizes=(8, 32, 128, 512),
-            minibatches=(8, 16, 32),
-        )
-    ]
+    return with_input(
+        [
+            Grid(
+                contenders=_everyone(lanes),
+                hidden_layers=(2, 8, 32),
+                widths=(64,),
+                batch_sizes=(8, 32, 128, 512),
+                minibatches=(8, 16, 32),
+            )
+        ]
+    )
 
 
-def _accuracy(lanes: int) -> list[Grid]:  # noqa: ARG001 - lanes change no accuracy
+def _accuracy(cores: int) -> list[Grid]:  # noqa: ARG001 - lanes change no accuracy
     return [
         Grid(
             contenders=(AL_FUSED, BP),
@@ -143,10 +152,12 @@ def _accuracy(lanes: int) -> list[Grid]:  # noqa: ARG001 - lanes change no accur
 def _engines(lanes: int) -> list[Grid]:
     everyone = (AL_SERIAL, al_threads(lanes), al_ranks(lanes), AL_FUSED, al_fused(lanes), BP, bp_threads(lanes))
     contenders = tuple(dict.fromkeys(everyone))
-    return [
-        Grid(contenders=contenders, hidden_layers=(2, 8, 32), minibatches=(16, 48, 128), **SMALL),
-        Grid(contenders=contenders, hidden_layers=(2, 4, 8), minibatches=(6, 16, 32), **LARGE),
-    ]
+    return with_input(
+        [
+            Grid(contenders=contenders, hidden_layers=(2, 8, 32), minibatches=(16, 48, 128), **SMALL),
+            Grid(contenders=contenders, hidden_layers=(2, 4, 8), minibatches=(6, 16, 32), **LARGE),
+        ]
+    )
 
 
 def lane_counts(cores: int) -> tuple[int, ...]:
@@ -154,8 +165,8 @@ def lane_counts(cores: int) -> tuple[int, ...]:
     return tuple(1 << i for i in range(min(cores, MOST_BASELINE_LANES).bit_length()))
 
 
-def _devices(cores: int) -> list[Grid]:
-    def on(lanes: int, hidden_layers: int) -> Grid:
+def _devices(lanes: int) -> list[Grid]:
+    def of(hidden_layers: int) -> Grid:
         ddp = Contender(method="ddp", engine="ranks", lanes=lanes)
         cut = [one for one in pipelines(lanes, hidden_layers + 1) if one.method in ("gpipe", "1f1b")]
         alone = (AL_SERIAL,) if lanes == 1 else (al_threads(lanes), al_ranks(lanes), ddp, *cut)
@@ -166,27 +177,31 @@ def _devices(cores: int) -> list[Grid]:
             **LARGE,
         )
 
-    strong = [on(lanes, DEVICES_LAYERS) for lanes in lane_counts(cores)]
-    # Weak scaling: every lane gets two components, however many lanes there are.
-    weak = [on(lanes, 4 * lanes) for lanes in lane_counts(cores) if 4 * lanes != DEVICES_LAYERS]
-    return [*strong, *weak]
+    # Strong scaling: one network. Weak scaling: every lane gets two components, however many lanes there are.
+    return with_input([of(hidden_layers) for hidden_layers in dict.fromkeys((DEVICES_LAYERS, 4 * lanes))])
 
 
 def _gpu(cores: int) -> list[Grid]:  # noqa: ARG001 - the lanes are streams, not cores
     al = [Contender(method="al", engine=engine) for engine in ("serial", "fused")]
     al += [Contender(method="al", engine=engine, lanes=GPU_LANES) for engine in ("streams", "graph")]
     bp = [Contender(method="bp", engine=engine) for engine in ("eager", "compiled", "graph")]
-    return [
-        Grid(
-            contenders=(*al, *bp),
-            hidden_layers=(2, 4, 8, 16, 32, 64, 128),
-            widths=(width,),
-            batch_sizes=(128,),
-            minibatches=(32, 96, 256),
-            device="cuda",
-        )
-        for width in (256, 1024)
+    # Pipelines of BP on the very lanes that AL has: one length of run, as they are there to be compared with, and from
+    # the depth on at which every lane has a layer.
+    cut = [
+        Contender(method=method, engine=engine, lanes=GPU_LANES, microbatches=microbatches)
+        for method in ("gpipe", "1f1b")
+        for engine in ("streams", "graph")
+        for microbatches in method_named(method).microbatches
     ]
+    grids = []
+    for width in (256, 1024):
+        sizes: Regime = {"widths": (width,), "batch_sizes": (128,)}
+        depths = (2, 4, 8, 16, 32, 64, 128)
+        grids += [
+            Grid(contenders=(*al, *bp), hidden_layers=depths, minibatches=(32, 96, 256), device="cuda", **sizes),
+            Grid(contenders=tuple(cut), hidden_layers=(8, 32, 128), minibatches=(96,), device="cuda", **sizes),
+        ]
+    return with_input(grids)
 
 
 def _harness(cores: int) -> list[Grid]:  # noqa: ARG001 - nothing runs
@@ -211,17 +226,15 @@ BASELINE_SECONDS = 400.0
 """With the case that is under way then, the suites of baselines end within eight minutes on two cores."""
 
 
-def baseline_lanes(cores: int) -> int:
+def baseline_lanes(cores: int) -> tuple[int]:
     """Return K for a machine with so many cores: the largest power of two, so that a batch has equal shares for it."""
-    return 1 << (min(cores, MOST_BASELINE_LANES).bit_length() - 1)
+    return (lane_counts(cores)[-1],)
 
 
-def _baselines(cores: int, *, width: int, bridge_factor: int | None = None) -> list[Grid]:
+def _baselines(lanes: int, *, width: int, bridge_factor: int | None = None) -> list[Grid]:
     """Return everything that trains the same network on the same K lanes, each in its own way."""
-    lanes = baseline_lanes(cores)
     contenders = [
-        BP,
-        bp_threads(lanes),
+        *map(bp_threads, (*lane_counts(lanes), lanes)),
         bp_compiled(lanes),
         AL_SERIAL,
         al_threads(lanes),
@@ -231,25 +244,27 @@ def _baselines(cores: int, *, width: int, bridge_factor: int | None = None) -> l
         Contender(method="al-ddp", engine="threads", replicas=lanes),
         *pipelines(lanes, BASELINE_LAYERS + (1 if bridge_factor is None else 2)),
     ]
-    return [
-        Grid(
-            contenders=tuple(dict.fromkeys(contenders)),
-            hidden_layers=(BASELINE_LAYERS,),
-            widths=(width,),
-            batch_sizes=(BASELINE_BATCH,),
-            minibatches=(24,),
-            bridge_factor=bridge_factor,
-        )
-    ]
+    return with_input(
+        [
+            Grid(
+                contenders=tuple(dict.fromkeys(contenders)),
+                hidden_layers=(BASELINE_LAYERS,),
+                widths=(width,),
+                batch_sizes=(BASELINE_BATCH,),
+                minibatches=(24,),
+                bridge_factor=bridge_factor,
+            )
+        ]
+    )
 
 
-def _baselines_equal_depth(cores: int) -> list[Grid]:
-    return _baselines(cores, width=1024)
+def _baselines_equal_depth(lanes: int) -> list[Grid]:
+    return _baselines(lanes, width=1024)
 
 
-def _baselines_fair(cores: int) -> list[Grid]:
+def _baselines_fair(lanes: int) -> list[Grid]:
     # Bridges of 5·W make AL's step six times as heavy: at half the width the suite takes as long as the other one.
-    return _baselines(cores, width=512, bridge_factor=5)
+    return _baselines(lanes, width=512, bridge_factor=5)
 
 
 SUITES: dict[str, Suite] = {
@@ -261,89 +276,33 @@ SUITES: dict[str, Suite] = {
     "samples": Suite(description="time against n, the training instances", grids=_samples),
     "batch": Suite(description="throughput against batch size", grids=_batch),
     "devices": Suite(
-        description="everyone on 1, 2, 4 … lanes: the same network, and one that grows with the lanes", grids=_devices
+        description="everyone on 1, 2, 4 … lanes: the same network, and one that grows with the lanes",
+        grids=_devices,
+        lanes_on=lane_counts,
     ),
     "engines": Suite(description="every engine of AL that runs on a CPU, in both regimes", grids=_engines),
-    "accuracy": Suite(description="held-out accuracy against depth, five seeds, two learning rates", grids=_accuracy),
+    "accuracy": Suite(
+        description="held-out accuracy against depth, five seeds, two learning rates", grids=_accuracy, lanes_on=None
+    ),
     "baselines": Suite(
         description="AL, BP, pipelines of BP and data parallelism on the same lanes, at equal depth",
         grids=_baselines_equal_depth,
-        rounds=6,
+        lanes_on=baseline_lanes,
         sweep_seconds=BASELINE_SECONDS,
     ),
     "baselines-fair": Suite(
         description="the same with the paper's bridges of 5 widths, at equal effective parameters",
         grids=_baselines_fair,
-        rounds=6,
+        lanes_on=baseline_lanes,
         sweep_seconds=BASELINE_SECONDS,
     ),
-    "gpu": Suite(description="depth ℓ to 128 on a CUDA device: every engine of AL and of BP", grids=_gpu),
-    "harness": Suite(description="200 cases that do nothing: what the harness itself costs", grids=_harness, rounds=1),
+    "gpu": Suite(
+        description="depth ℓ to 128 on a CUDA device: every engine of AL and of BP", grids=_gpu, lanes_on=None
+    ),
+    "harness": Suite(
+        description="200 cases that do nothing: what the harness itself costs", grids=_harness, lanes_on=None, rounds=1
+    ),
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Overrides:
-    """Axes given on the command line or in a file; None leaves a suite's own."""
-
-    methods: tuple[str, ...] | None = None
-    engines: tuple[str, ...] | None = None
-    hidden_layers: tuple[int, ...] | None = None
-    widths: tuple[int, ...] | None = None
-    batch_sizes: tuple[int, ...] | None = None
-    minibatches: tuple[int, ...] | None = None
-    lanes: tuple[int, ...] | None = None
-    seeds: tuple[int, ...] | None = None
-    datasets: tuple[str, ...] | None = None
-    microbatches: tuple[int, ...] | None = None
-    replicas: tuple[int, ...] | None = None
-    device: str | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse unknown names, and numbers of lanes, microbatches and replicas under one."""
-        for method in self.methods or ():
-            method_named(method)
-        known = sorted({engine for method in METHODS.values() for engine in method.engines})
-        for engine in self.engines or ():
-            if engine not in known:
-                raise unknown_name("engine", engine, known)
-        for name in ("lanes", "microbatches", "replicas"):
-            for value in getattr(self, name) or ():
-                if value < 1:
-                    raise UsageError(f"{name} is {value}: give a whole number of at least 1")
-
-    def over(self, below: Overrides) -> Overrides:
-        """Return these axes, and those of `below` where nothing is given here."""
-        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return dataclasses.replace(below, **{name: value for name, value in given.items() if value is not None})
-
-    def apply(self, grid: Grid) -> list[Grid]:
-        """Return the grid with these axes, one a data set."""
-        contenders = [
-            contender
-            for contender in grid.contenders
-            if (self.methods is None or contender.method in self.methods)
-            and (self.engines is None or contender.engine in self.engines)
-        ]
-        for name in ("lanes", "microbatches", "replicas"):
-            values = getattr(self, name)
-            if values is not None:
-                contenders = [
-                    dataclasses.replace(contender, **{name: value})
-                    for contender in contenders
-                    for value in (values if getattr(contender, f"takes_{name}") else (getattr(contender, name),))
-                ]
-        changed = dataclasses.replace(
-            grid,
-            contenders=tuple(dict.fromkeys(contenders)),
-            hidden_layers=self.hidden_layers or grid.hidden_layers,
-            widths=self.widths or grid.widths,
-            batch_sizes=self.batch_sizes or grid.batch_sizes,
-            minibatches=self.minibatches or grid.minibatches,
-            seeds=self.seeds or grid.seeds,
-            device=self.device or grid.device,
-        )
-        return [dataclasses.replace(changed, dataset=name) for name in self.datasets or (grid.dataset,)]
 
 
 def suite_named(name: str) -> Suite:
@@ -354,15 +313,21 @@ def suite_named(name: str) -> Suite:
 
 
 def suite_scenarios(
-    suite: str | Suite, overrides: Overrides | None = None, *, lanes: int | None = None, name: str = ""
+    suite: str | Suite, overrides: Overrides | None = None, *, cores: int | None = None, name: str = ""
 ) -> list[Scenario]:
-    """Return the scenarios of a suite on a machine with `lanes` cores (None: this one), each once.
+    """Return the scenarios of a suite on a machine with `cores` (None: this one), each once.
 
     `name` is what errors call a suite that is given itself.
     """
-    overrides = overrides or Overrides()
-    name = suite if isinstance(suite, str) else name
-    grids = (suite_named(suite) if isinstance(suite, str) else suite).grids(lanes or usable_cores())
+    overrides, cores = overrides or Overrides(), cores or usable_cores()
+    if isinstance(suite, str):
+        name, suite = suite, suite_named(suite)
+    if suite.lanes_on is None:
+        grids = suite.grids(cores)
+    else:
+        lanes = overrides.lanes or suite.lanes_on(cores)
+        grids = [grid for count in lanes for grid in suite.grids(count)]
+        overrides = dataclasses.replace(overrides, lanes=None)
     scenarios = [s for grid in grids for changed in overrides.apply(grid) for s in changed.scenarios()]
     if not scenarios:
         raise UsageError(f"no scenario of suite {name!r} is left: widen --method or --engine")

@@ -40,9 +40,10 @@ import msgspec
 
 from albench.errors import UsageError, message_of, unknown_name
 from albench.harness.grid import Contender, Grid
+from albench.harness.overrides import Overrides
 from albench.harness.runner import Limits
 from albench.harness.scenario import LARGEST
-from albench.harness.suites import Overrides, Suite, suite_named
+from albench.harness.suites import Suite, suite_named
 from albench.methods import method_named
 
 Table = Mapping[str, Any]
@@ -72,6 +73,9 @@ AXIS_KEYS: dict[str, tuple[Any, str]] = {
     "seeds": (Wholes, WHOLES),
     "datasets": (Names, NAMES),
     "device": (str, NAME),
+    "precision": (str, NAME),
+    "learning_rate": (float, NUMBER),
+    "bridge_factor": (Whole, WHOLE),
 }
 CHANGE_KEYS = AXIS_KEYS | {
     "methods": (Names, NAMES),
@@ -82,9 +86,7 @@ CHANGE_KEYS = AXIS_KEYS | {
 }
 GRID_KEYS = AXIS_KEYS | {
     "contenders": (Annotated[tuple[dict[str, Any], ...], msgspec.Meta(min_length=1)], TABLES),
-    "learning_rate": (float, NUMBER),
-    "bridge_factor": (Whole, WHOLE),
-    "purpose": (Literal["time", "accuracy"], '"time" or "accuracy"'),
+    "purpose": (Literal["time", "input", "accuracy"], '"time", "input" or "accuracy"'),
 }
 SUITE_KEYS = (
     LIMIT_KEYS | GRID_KEYS | {"description": (str, NAME), "grid": (tuple[dict[str, Any], ...], "[[grid]] tables")}
@@ -145,7 +147,7 @@ def read_suite(path: Path) -> Suite:
     def grids(cores: int) -> list[Grid]:
         return [grid for specification in specifications for grid in _grids(specification, cores)]
 
-    return Suite(**({"description": f"defined by {path}"} | values), grids=grids)
+    return Suite(**({"description": f"defined by {path}"} | values), grids=grids, lanes_on=None)
 
 
 def limits_of(suite: Suite, changes: Changes, **given: float | None) -> Limits:

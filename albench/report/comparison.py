@@ -71,6 +71,8 @@ def _surroundings(pair: RunPair) -> Table:
 
 def _cases(pair: RunPair, comparison: Comparison) -> Table:
     left_out = f" {counted(pair.left_out, 'case')} trained to the end left out." if pair.left_out else ""
+    off_pace = " and ".join(f"{count} in {run}" for run, count in zip("AB", pair.off_pace, strict=True) if count)
+    paced = f" Times taken while the machine was off its pace by more than 15 %: {off_pace}." if off_pace else ""
     notes = "".join(f" Note: {note}." for note in comparison.notes)
     return Table(
         caption="Time in B over time in A",
@@ -80,7 +82,7 @@ def _cases(pair: RunPair, comparison: Comparison) -> Table:
         note=(
             f"Median milliseconds (rounds); ratio with its {100 * CONFIDENCE:g} % interval, or the widest that the "
             f"rounds have; noise threshold {100 * comparison.noise:g} %; p is corrected for all cases tested."
-            f"{left_out}{notes}"
+            f"{left_out}{paced}{notes}"
         ),
     )
 

@@ -86,7 +86,7 @@ def test_a_graph_has_lanes_in_al_and_none_in_bp():
 def test_no_suite_for_the_cpu_starts_an_engine_of_cuda_lanes(name):
     cuda = {engine for method in METHODS.values() for engine in method.cuda_engines}
     assert cuda
-    assert not cuda & {one.engine for one in suite_scenarios(name, lanes=2) if one.device == "cpu"}
+    assert not cuda & {one.engine for one in suite_scenarios(name, cores=2) if one.device == "cpu"}
 
 
 def test_a_device_that_is_missing_is_refused_before_any_case():

@@ -90,6 +90,16 @@ def test_what_counts_is_told_from_controls_and_earlier_attempts(tmp_path):
     assert loaded["counts"].tolist() == [False, False, True, True, True]
 
 
+def test_times_taken_off_the_pace_are_marked(tmp_path):
+    """Whoever works with the frame sees what the report flags, each file by its own controls."""
+    controls = [record(n, scenario=CONTROL, key=CONTROL.key, seconds=s) for n, s in enumerate([1.0, 1.0, 1.5, 1.0])]
+    cases = [record(n) for n in range(3)]
+    mixed = [one for pair in zip(controls, [*cases, controls[3]], strict=True) for one in pair][:-1]
+    loaded = load(filed(tmp_path / "a", *mixed), filed(tmp_path / "b", *cases))
+    assert loaded["off_pace"].tolist() == [False, False, False, True, False, True, False, False, False, False]
+    assert str(loaded["off_pace"].dtype) == "bool"
+
+
 def test_a_measured_time_of_nothing_gives_no_throughput():
     assert np.isnan(frame([record(seconds=0.0)])["samples_per_second"].iloc[0])
 

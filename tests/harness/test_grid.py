@@ -4,7 +4,7 @@ import pytest
 
 from albench.errors import UsageError
 from albench.harness.grid import Contender, Grid, bp_compiled
-from albench.harness.suites import Overrides
+from albench.harness.overrides import Overrides
 from albench.methods.cutting import PIPELINES
 
 GRID = Grid(
@@ -65,3 +65,12 @@ def test_compiled_bp_can_be_put_into_a_suite():
         contenders=(contender,), hidden_layers=(8,), widths=(8,), batch_sizes=(24,), minibatches=(3,)
     ).scenarios()
     assert one.series == "BP compiled, 2 threads"
+
+
+def test_what_holds_for_a_whole_grid_can_be_given_too():
+    changes = Overrides(precision="float64", learning_rate=0.25, bridge_factor=3)
+    (changed,) = changes.apply(GRID)
+    found = {(one.precision, one.learning_rate, one.bridge_width) for one in changed.scenarios()}
+    assert found == {("float64", 0.25, 24)}
+    (same,) = Overrides(hidden_layers=(8,)).apply(changed)
+    assert same == changed, "what is not given stays"

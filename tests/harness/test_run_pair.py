@@ -7,6 +7,7 @@ import pytest
 
 from albench.errors import UsageError
 from albench.harness.benchmark_json import EXTRA_INFO_KEY
+from albench.harness.control import CONTROL
 from albench.harness.records import RecordFile
 from albench.harness.run_pair import pair_runs, read_run
 from tests.harness.test_records import record, scenario
@@ -92,6 +93,14 @@ def test_a_round_that_was_measured_again_counts_once_and_a_control_not_at_all():
     found = pair_runs([*control, *case(8, [9.0, 2.0]), *control, again], [*control, *case(8, [1.0])])
     assert [pair.before for pair in found.pairs] == [(7.0, 2.0)]
     assert (found.unpaired, found.left_out) == ((), 0)
+
+
+def test_times_taken_off_the_pace_are_counted():
+    controls = [record(n, scenario=CONTROL, key=CONTROL.key, seconds=s) for n, s in enumerate([1.0, 1.0, 1.5, 1.0])]
+    times = case(8, [1.0, 1.1, 1.2])
+    mixed = [one for pair in zip(controls, [*times, None], strict=True) for one in pair if one is not None]
+    assert pair_runs(mixed, times).off_pace == (2, 0)
+    assert pair_runs(times, mixed).off_pace == (0, 2)
 
 
 def test_cases_that_a_name_does_not_tell_apart_bear_their_key():

@@ -9,7 +9,7 @@ import pytest
 
 from albench.errors import UsageError
 from albench.harness import control, estimate, filing, runner
-from albench.harness.control import CONTROL, flags, latest, without_controls
+from albench.harness.control import CONTROL, flags, is_control, latest, without_controls
 from albench.harness.outcome import Failure, Outcome
 from albench.harness.records import read as read_all
 from albench.harness.runner import Limits, run_sweep
@@ -57,7 +57,7 @@ def cases(monkeypatch):
     answers = {}
 
     def fake(one, *, data_dir, limit_seconds, limit_bytes, memory):
-        if one == CONTROL:
+        if one.purpose == "control":
             return outcome(answers.get("control", lambda: 1.0)())
         ran.append(one)
         answer = answers.get("of", lambda _: outcome(1.0))(one)
@@ -285,6 +285,49 @@ def test_what_was_measured_off_the_pace_is_measured_again_once(cases, tmp_path, 
     assert result.warnings == []
     resumed = sweep(GRID, tmp_path, limits=Limits(rounds=1))
     assert resumed.run == 0, "a flagged round that was run again needs no third run"
+
+
+@pytest.mark.parametrize("stop_after", [9, 10])
+def test_a_sweep_killed_in_its_second_attempts_takes_up_those_that_are_left(cases, tmp_path, always_due, stop_after):
+    """And no more than a quarter of the round in all, however often it is killed."""
+    paces = itertools.chain([1.0, 1.0, 1.33], itertools.repeat(1.0))
+    cases.answers["control"] = lambda: next(paces)
+    cases.answers["of"] = lambda _: KeyboardInterrupt() if len(cases.ran) == stop_after + 1 else outcome(1.0)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(GRID, tmp_path, limits=Limits(rounds=1))
+    assert len(read(tmp_path)) == stop_after
+    cases.answers["of"] = lambda _: outcome(1.0)
+    assert sweep(GRID, tmp_path, limits=Limits(rounds=1)).run == 11 - stop_after
+    assert [record.attempt for record in read(tmp_path)[9:]] == [1, 1]
+    assert sweep(GRID, tmp_path, limits=Limits(rounds=1)).run == 0
+
+
+def test_what_was_flagged_in_a_round_stays_when_the_next_one_has_begun(cases, tmp_path, always_due):
+    paces = itertools.chain([1.0, 1.0, 1.33], itertools.repeat(1.0))
+    cases.answers["control"] = lambda: next(paces)
+    sweep(GRID[:3], tmp_path, limits=Limits(rounds=1))  # too few for a second attempt
+    assert len(flags(read_all(tmp_path))) == 2
+    assert sweep(GRID, tmp_path, limits=Limits(rounds=2)).run == 6 + 9 + 2, "the round is open while it is the last"
+    assert sweep(GRID, tmp_path, limits=Limits(rounds=2)).run == 0
+
+
+def test_each_device_has_a_control_of_its_own(cases, tmp_path):
+    """A CPU that keeps its pace says nothing of a GPU whose clock is held back."""
+    on_gpu = [scenario(width=width, device="cuda") for width in (8, 9, 10, 11)]
+    sweep(on_gpu, tmp_path / "gpu", limits=Limits(rounds=1))
+    watched = {record.scenario.device for record in read_all(tmp_path / "gpu") if is_control(record)}
+    assert watched == {"cuda"}
+    sweep([*GRID, *on_gpu], tmp_path / "both", limits=Limits(rounds=1))
+    controls = [record for record in read_all(tmp_path / "both") if is_control(record)]
+    assert [(r.scenario.device, r.round) for r in controls] == [("cpu", 0), ("cuda", 0), ("cpu", 1), ("cuda", 1)]
+
+
+def test_a_slow_gpu_flags_what_ran_on_it_alone(cases, tmp_path, always_due):
+    on_gpu = [scenario(width=width, device="cuda") for width in (8, 9, 10, 11)]
+    paces = itertools.cycle([1.0, 1.0, 1.0, 1.0, 1.0, 1.5])  # cpu, cuda, cpu, cuda, …
+    cases.answers["control"] = lambda: next(paces)
+    result = sweep([*GRID, *on_gpu], tmp_path, limits=Limits(rounds=1))
+    assert {flag.record.scenario.device for flag in flags(result.records)} == {"cuda"}
 
 
 def test_a_machine_that_never_keeps_its_pace_ends_and_says_so(cases, tmp_path, always_due):

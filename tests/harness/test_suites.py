@@ -1,16 +1,19 @@
 """The suites hold what their descriptions promise, on any machine."""
 
+import dataclasses
+
 import pytest
 
 from albench.harness.estimate import estimated_seconds
-from albench.harness.suites import SUITES, Overrides, suite_scenarios
+from albench.harness.overrides import Overrides
+from albench.harness.suites import SUITES, suite_scenarios
 from albench.methods import METHODS
 
 
 @pytest.mark.parametrize("cores", [1, 2, 3, 6, 8, 64])
 @pytest.mark.parametrize("name", ["baselines", "baselines-fair"])
 def test_all_baselines_get_the_same_work_on_any_machine(name, cores):
-    found = suite_scenarios(name, lanes=cores)
+    found = suite_scenarios(name, cores=cores)
     assert {one.method for one in found} == set(METHODS) - {"idle"}
     work = {(one.hidden_layers, one.width, one.batch_size, one.minibatches, one.bridge_width) for one in found}
     assert len(work) == 1
@@ -22,15 +25,15 @@ def test_all_baselines_get_the_same_work_on_any_machine(name, cores):
 
 
 def test_the_fair_suite_has_bridges_of_five_widths_at_any_width():
-    assert all(one.bridge_width == 5 * one.width for one in suite_scenarios("baselines-fair", lanes=2))
-    wider = suite_scenarios("baselines-fair", Overrides(widths=(64,)), lanes=2)
+    assert all(one.bridge_width == 5 * one.width for one in suite_scenarios("baselines-fair", cores=2))
+    wider = suite_scenarios("baselines-fair", Overrides(widths=(64,)), cores=2)
     assert {one.bridge_width for one in wider} == {320}
-    assert {one.bridge_width for one in suite_scenarios("baselines", lanes=2)} == {None}
+    assert {one.bridge_width for one in suite_scenarios("baselines", cores=2)} == {None}
 
 
 def test_baselines_take_minutes_not_hours():
     for name in ("baselines", "baselines-fair"):
-        assert sum(map(estimated_seconds, suite_scenarios(name, lanes=2))) < 480
+        assert sum(map(estimated_seconds, suite_scenarios(name, cores=2))) < 480
         assert SUITES[name].sweep_seconds is not None
         assert SUITES[name].sweep_seconds < 480
 
@@ -38,13 +41,13 @@ def test_baselines_take_minutes_not_hours():
 @pytest.mark.parametrize("cores", [1, 2, 3, 6, 16])
 @pytest.mark.parametrize("name", SUITES)
 def test_every_suite_can_be_made_on_any_machine(name, cores):
-    scenarios = suite_scenarios(name, lanes=cores)
+    scenarios = suite_scenarios(name, cores=cores)
     assert len({scenario.key for scenario in scenarios}) == len(scenarios)
     assert not [scenario for scenario in scenarios if scenario.purpose == "control"]
 
 
 def test_devices_has_the_same_network_and_one_that_grows_with_the_lanes():
-    scenarios = suite_scenarios("devices", lanes=4)
+    scenarios = suite_scenarios("devices", cores=4)
     ranks = {(s.lanes, s.hidden_layers) for s in scenarios if s.engine == "ranks" and s.method == "al"}
     assert ranks == {(2, 16), (4, 16), (2, 8)}, "four lanes have four layers each at ℓ = 16 already"
     assert {s.lanes for s in scenarios if s.method == "bp"} == {1, 2, 4}
@@ -53,3 +56,33 @@ def test_devices_has_the_same_network_and_one_that_grows_with_the_lanes():
 
 def test_the_gpu_suite_runs_on_a_gpu_only():
     assert {scenario.device for scenario in suite_scenarios("gpu")} == {"cuda"}
+
+
+def test_other_lanes_give_a_suite_everyone_on_them():
+    """BP on one thread stands beside whatever has K lanes, and K is a number of replicas too: none is left out."""
+    asked = suite_scenarios("baselines", Overrides(lanes=(4,)), cores=2)
+    assert asked == suite_scenarios("baselines", cores=4)
+    both = suite_scenarios("baselines", Overrides(lanes=(2, 4)), cores=1)
+    assert set(both) == {*asked, *suite_scenarios("baselines", cores=2)}
+    most = suite_scenarios("baselines", Overrides(lanes=(8,), hidden_layers=(8,)), cores=2)
+    assert {one.lanes for one in most if one.method == "zero-bubble"} == {4}, "as many as it has stages for"
+
+
+def test_other_lanes_change_a_suite_that_names_its_own():
+    scenarios = suite_scenarios("gpu", Overrides(lanes=(2,)))
+    assert {one.lanes for one in scenarios if one.engine == "graph" and one.method != "bp"} == {2}
+
+
+def test_the_gpu_suite_has_pipelines_of_bp_on_the_lanes_of_al():
+    found = {(one.method, one.engine, one.lanes) for one in suite_scenarios("gpu") if one.lanes > 1}
+    assert found == {(method, engine, 8) for method in ("al", "gpipe", "1f1b") for engine in ("streams", "graph")}
+
+
+@pytest.mark.parametrize("cores", [1, 2, 8])
+@pytest.mark.parametrize("name", sorted(set(SUITES) - {"quickstart", "accuracy", "harness"}))
+def test_a_suite_shows_the_share_of_the_input_pipeline(name, cores):
+    """Each such case is one that the suite measures with its data in memory too, or there would be no share."""
+    scenarios = suite_scenarios(name, cores=cores)
+    found = [one for one in scenarios if one.purpose == "input"]
+    assert {one.method for one in found} == {"al", "bp"}
+    assert {dataclasses.replace(one, purpose="time") for one in found} <= set(scenarios)

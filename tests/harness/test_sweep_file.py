@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from albench import cli
 from albench.errors import UsageError
 from albench.harness import sweep_file
-from albench.harness.suites import SUITES, Overrides, suite_scenarios
+from albench.harness.overrides import Overrides
+from albench.harness.suites import SUITES, suite_scenarios
 from albench.harness.sweep_file import Changes, limits_of, read_changes, read_suite, suite_of
 from tests.harness.test_runner import cases, read
 
@@ -56,7 +57,7 @@ def written(tmp_path):
 def test_a_file_is_a_suite(written):
     suite = suite_of(str(written(MINE)))
     assert suite.description == "AL against BP"
-    found = suite_scenarios(suite, lanes=3)
+    found = suite_scenarios(suite, cores=3)
     first, second = found[:8], found[8:]
     assert {(one.method, one.engine, one.lanes) for one in first} == {("al", "fused", 1), ("bp", "eager", 1)}
     assert {(one.hidden_layers, one.seed) for one in first} == {(2, 0), (2, 1), (4, 0), (4, 1)}
@@ -81,7 +82,7 @@ def test_the_example_of_the_docstring_is_one(written):
     examples = re.findall(r"(?:^    .*\n|^\n)+", text, re.MULTILINE)
     changes, suite = [re.sub(r"^    ", "", one, flags=re.MULTILINE) for one in examples if " = " in one]
     assert read_changes(written(changes)).overrides.widths == (64,)
-    assert len(suite_scenarios(read_suite(written(suite)), lanes=2)) == 2 * 2 * 3 * 3
+    assert len(suite_scenarios(read_suite(written(suite)), cores=2)) == 2 * 2 * 3 * 3
 
 
 def test_the_command_line_goes_before_the_file_and_that_before_the_suite(written):
@@ -89,7 +90,7 @@ def test_the_command_line_goes_before_the_file_and_that_before_the_suite(written
         written('widths = [64]\nhidden_layers = [4, 8]\nmethods = ["bp"]\nrounds = 7\ncase_seconds = 9')
     )
     typed = Overrides(hidden_layers=(16,))
-    found = suite_scenarios("quick", typed.over(changes.overrides), lanes=2)
+    found = suite_scenarios("quick", typed.over(changes.overrides), cores=2)
     assert {(one.method, one.width, one.hidden_layers) for one in found} == {("bp", 64, 16)}
     assert {one.minibatches for one in found} == {8, 16, 32}, "the suite's own"
     limits = limits_of(SUITES["baselines"], changes, case_seconds=5.0, rounds=None)
@@ -147,7 +148,7 @@ BAD_SUITES = {
     MINE.replace("learning_rate = 0.5", "learning_rate = nan"): "learning rate is nan",
     MINE.replace("bridge_factor = 2", "bridge_factor = 0"): "bridge width is 0",
     MINE.replace("bridge_factor = 2", "bridge_factor = 2000000000"): "bridge width is too large",
-    MINE.replace("bridge_factor = 2", 'purpose = "fun"'): 'purpose is \'fun\': give "time" or "accuracy"',
+    MINE.replace("bridge_factor = 2", 'purpose = "fun"'): 'purpose is \'fun\': give "time", "input" or "accuracy"',
     MINE.replace('"synthetic"', '"sythetic"'): "did you mean 'synthetic'",
     MINE.replace("seeds = [0, 1]", f"seeds = {list(range(50_000))}"): "200000 cases is too large",
     MINE.replace("rounds = 5", "rounds = 0"): "rounds is 0",
@@ -164,7 +165,7 @@ def test_bad_suites_are_refused_in_one_line(text, written):
 
 def scenarios_and_limits(path):
     suite = read_suite(path)
-    return suite_scenarios(suite, lanes=2), limits_of(suite, Changes())
+    return suite_scenarios(suite, cores=2), limits_of(suite, Changes())
 
 
 def test_files_that_cannot_be_read(tmp_path):

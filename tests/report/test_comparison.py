@@ -1,5 +1,7 @@
 """The comparison as a reader sees it: surroundings first, a row a case, the same in Markdown."""
 
+from dataclasses import replace
+
 import pytest
 from rich.console import Console
 
@@ -50,6 +52,12 @@ def test_equal_runs_make_one_table():
     assert comparison_summary(comparison) == (
         "1 case: 0 slower, 0 faster, 0 can't tell, 1 same. Geometric mean of B / A: 1.00 (one case has no interval)."
     )
+
+
+def test_times_taken_off_the_pace_are_told():
+    pair = replace(pair_runs(case(8, SIX), case(8, SIX)), off_pace=(2, 0))
+    [table] = comparison_tables(pair, compare(pair.pairs))
+    assert "off its pace by more than 15 %: 2 in A." in table.note
 
 
 def test_the_last_line_counts_and_averages():

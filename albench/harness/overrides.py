@@ -1,0 +1,83 @@
+"""Overrides: axes that a person gives in place of a suite's own, on the command line or in a file.
+
+Methods and engines filter contenders; every other axis takes the place of the grid's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from albench.errors import UsageError, unknown_name
+from albench.harness.grid import Grid
+from albench.methods import METHODS, method_named
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overrides:
+    """Axes given on the command line or in a file; None leaves a suite's own."""
+
+    methods: tuple[str, ...] | None = None
+    engines: tuple[str, ...] | None = None
+    hidden_layers: tuple[int, ...] | None = None
+    widths: tuple[int, ...] | None = None
+    batch_sizes: tuple[int, ...] | None = None
+    minibatches: tuple[int, ...] | None = None
+    lanes: tuple[int, ...] | None = None
+    seeds: tuple[int, ...] | None = None
+    datasets: tuple[str, ...] | None = None
+    microbatches: tuple[int, ...] | None = None
+    replicas: tuple[int, ...] | None = None
+    device: str | None = None
+    precision: str | None = None
+    learning_rate: float | None = None
+    bridge_factor: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse unknown names, and numbers of lanes, microbatches and replicas under one."""
+        for method in self.methods or ():
+            method_named(method)
+        known = sorted({engine for method in METHODS.values() for engine in method.engines})
+        for engine in self.engines or ():
+            if engine not in known:
+                raise unknown_name("engine", engine, known)
+        for name in ("lanes", "microbatches", "replicas"):
+            for value in getattr(self, name) or ():
+                if value < 1:
+                    raise UsageError(f"{name} is {value}: give a whole number of at least 1")
+
+    def over(self, below: Overrides) -> Overrides:
+        """Return these axes, and those of `below` where nothing is given here."""
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return dataclasses.replace(below, **{name: value for name, value in given.items() if value is not None})
+
+    def apply(self, grid: Grid) -> list[Grid]:
+        """Return the grid with these axes, one a data set."""
+        contenders = [
+            contender
+            for contender in grid.contenders
+            if (self.methods is None or contender.method in self.methods)
+            and (self.engines is None or contender.engine in self.engines)
+        ]
+        for name in ("lanes", "microbatches", "replicas"):
+            values = getattr(self, name)
+            if values is not None:
+                contenders = [
+                    dataclasses.replace(contender, **{name: value})
+                    for contender in contenders
+                    for value in (values if getattr(contender, f"takes_{name}") else (getattr(contender, name),))
+                ]
+        changed = dataclasses.replace(
+            grid,
+            contenders=tuple(dict.fromkeys(contenders)),
+            hidden_layers=self.hidden_layers or grid.hidden_layers,
+            widths=self.widths or grid.widths,
+            batch_sizes=self.batch_sizes or grid.batch_sizes,
+            minibatches=self.minibatches or grid.minibatches,
+            seeds=self.seeds or grid.seeds,
+            **{
+                name: getattr(grid if getattr(self, name) is None else self, name)
+                for name in ("device", "precision", "learning_rate", "bridge_factor")
+            },
+        )
+        return [dataclasses.replace(changed, dataset=name) for name in self.datasets or (grid.dataset,)]
