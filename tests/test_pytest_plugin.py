@@ -189,6 +189,9 @@ def test_the_json_holds_metrics_by_name_and_the_whole_record(run):
     assert {"gpu_utilisation", "joules_per_sample", "lanes", "series"} <= info.keys()
     found = benchmark_json.read(run.home / "b.json")
     assert all(record.telemetry or record.telemetry_reason for record in found if record.status == "measured")
+    measured = [one for one in run.records if one.status == "measured"]
+    assert all(one.memory or one.memory_reason for one in measured)
+    assert [one.memory is not None for one in measured] == [one.round == 0 for one in measured]
     assert [one.seconds for one in found[:3]] == run.benchmarks["test_al"]["stats"]["data"]
 
 

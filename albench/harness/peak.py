@@ -24,8 +24,9 @@ from albench.harness.scenario import Scenario
 from albench.machine import usable_cores
 from albench.process import child_environment, describe_exit, end_process, forkserver, nameless_main, watch_parent
 
-CPU_SIZE = 1024
-"""n on the CPU: 12 MiB in float32, beyond the caches that are a core's own, and some 20 to 50 ms on one core."""
+CPU_SIZE, MANY_CORES_SIZE = 1024, 4096
+"""n on the CPU: 12 MiB in float32, beyond the caches that are a core's own, and some 20 to 50 ms on one core. More than
+four threads get the larger one, or each would have too little of it to do."""
 CUDA_SIZE = 8192
 """n on a CUDA device: enough blocks to fill every multiprocessor of the largest cards many times over."""
 LEAST_REPEATS = 5
@@ -61,6 +62,8 @@ class Found(msgspec.Struct, tag=True, frozen=True):
     """What was found."""
 
     peaks: list[MatmulPeak]
+    reason: str = ""
+    """Why some place has none; empty where all have one."""
 
 
 def place_of(scenario: Scenario) -> Place | None:
@@ -109,7 +112,7 @@ def matmul_peaks(
             end_process(process, 1.0)
     if isinstance(found, Fault):
         return {}, found.reason
-    return {peak.place: peak.flops_per_second for peak in found.peaks}, ""
+    return {peak.place: peak.flops_per_second for peak in found.peaks}, found.reason
 
 
 def _serve(sender: connection.Connection, places: bytes) -> None:
@@ -118,7 +121,7 @@ def _serve(sender: connection.Connection, places: bytes) -> None:
     watch_parent()
     try:
         wanted = msgspec.json.decode(places, type=list[Place])
-        answer: Found | Fault = Found([MatmulPeak(place, _measure(place)) for place in wanted])
+        answer: Found | Fault = _measure_all(wanted)
     except Exception as error:  # out of memory, no device: a sweep without a peak is a sweep
         answer = Fault(f"measuring the peak failed: {one_line(error)}")
     with contextlib.suppress(BrokenPipeError):
@@ -126,12 +129,23 @@ def _serve(sender: connection.Connection, places: bytes) -> None:
     sender.close()
 
 
+def _measure_all(places: Iterable[Place]) -> Found:
+    """Measure every place; one that fails takes no other with it."""
+    peaks, reason = [], ""
+    for place in places:
+        try:
+            peaks.append(MatmulPeak(place, _measure(place)))
+        except Exception as error:
+            reason = reason or f"measuring the peak failed: {one_line(error)}"
+    return Found(peaks, reason)
+
+
 def _measure(place: Place) -> float:
     import torch
 
     from albench.engines.precision import exact_arithmetic
 
-    size = CUDA_SIZE if place.device == "cuda" else CPU_SIZE
+    size = CUDA_SIZE if place.device == "cuda" else CPU_SIZE if place.threads <= 4 else MANY_CORES_SIZE
     torch.set_num_threads(place.threads)
     device, dtype = torch.device(place.device), getattr(torch, place.precision)
     left, right = (torch.rand(size, size, dtype=dtype, device=device) for _ in range(2))

@@ -31,6 +31,7 @@ from albench.pytest_plugin.session_records import SessionRecords
 from albench.pytest_plugin.window_clock import WindowClock
 
 NOT_ISOLATED = "measured in the running process after whatever ran there before, not isolated"
+NO_MEMORY = "taken where records are kept (--albench-records), in the first round"
 
 
 class Benchmark(Protocol):
@@ -112,7 +113,8 @@ class CaseFixture:
             self.clock.seconds = 0.0
 
         def one_round() -> None:
-            record = case.measure(self.records.next_round(case.scenario.key))
+            number = self.records.next_round(case.scenario.key)
+            record = case.measure(number, memory=self.records.kept and number == 0)
             if self.benchmark.enabled and len(measured) < wanted:  # a profiler runs it once more
                 unwritten.append(self.records.add(record))
             if record.seconds is None:
@@ -163,15 +165,21 @@ class _Case:
         if not self.limit_seconds > 0:
             raise UsageError(f"limit seconds is {self.limit_seconds}: give a number above 0")
 
-    def measure(self, number: int) -> Record:
-        """Measure one round and return its record."""
+    def measure(self, number: int, *, memory: bool) -> Record:
+        """Measure one round and return its record; `memory`: with peak memory, in a pass of its own."""
         begun = heading(self.scenario, number, suite=self.suite, environment=surroundings())
         self.instruments.begin(self.scenario)
         if self.isolated:
-            answer = run_isolated(self.scenario, data_dir=self.data_dir, limit_seconds=self.limit_seconds)
+            answer = run_isolated(
+                self.scenario, data_dir=self.data_dir, limit_seconds=self.limit_seconds, memory=memory
+            )
         else:
             answer = run_here(self.scenario, data_dir=self.data_dir)
-        observed = self.instruments.fields(self.scenario, answer) if isinstance(answer, Outcome) else {}
+        observed = {}
+        if isinstance(answer, Outcome):
+            if answer.memory is None and not answer.memory_reason:
+                answer = msgspec.structs.replace(answer, memory_reason=NO_MEMORY if self.isolated else NOT_ISOLATED)
+            observed = self.instruments.fields(self.scenario, answer)
         return filed(begun, answer, observed=observed, notes=[] if self.isolated else [NOT_ISOLATED])
 
 
@@ -192,7 +200,14 @@ def _scenario(scenario: Scenario | None, fields: dict[str, Any]) -> Scenario:
 
 
 def _middle(records: list[Record]) -> Record:
-    """Return the record of the round in the middle, with the median of all rounds for its time."""
+    """Return the record of the round in the middle, with the median of all rounds for its time, and the peak memory
+    that one of them has."""
     seconds = [record.seconds for record in records if record.seconds is not None]
     middle = next(record for record in records if record.seconds == statistics.median_low(seconds))
-    return msgspec.structs.replace(middle, seconds=statistics.median(seconds))
+    with_memory = next((record for record in records if record.memory is not None), middle)
+    return msgspec.structs.replace(
+        middle,
+        seconds=statistics.median(seconds),
+        memory=with_memory.memory,
+        memory_reason=with_memory.memory_reason,
+    )

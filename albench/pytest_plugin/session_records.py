@@ -29,6 +29,11 @@ class SessionRecords:
         for record in self._file.existing:
             self._rounds[record.key] = max(self._rounds[record.key], record.round + 1)
 
+    @property
+    def kept(self) -> bool:
+        """Whether they are written to disk."""
+        return self._file is not None
+
     def next_round(self, key: str) -> int:
         """Return the number of the next round of a scenario."""
         return self._rounds[key]

@@ -122,3 +122,16 @@ def test_few_long_calls_are_enough():
 
     assert fastest_seconds(call, clock=lambda: now, repeat_seconds=0.4, least=3) == 10.0
     assert calls == 4
+
+
+def test_a_place_that_fails_takes_no_other_with_it(monkeypatch):
+    def one_fails(place):
+        if place.precision == "float64":
+            raise RuntimeError("made up")
+        return 1e9
+
+    monkeypatch.setattr(module, "_measure", one_fails)
+    good, bad = Place("cpu", "float32", 1), Place("cpu", "float64", 1)
+    found = module._measure_all([bad, good])
+    assert [(peak.place, peak.flops_per_second) for peak in found.peaks] == [(good, 1e9)]
+    assert found.reason == "measuring the peak failed: RuntimeError: made up"
