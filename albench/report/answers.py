@@ -95,6 +95,8 @@ def _word(regime: Regime) -> tuple[str, str, Tone]:
     the deepest network does, because that is the one a user would take; how it grows beside BP is said with the word.
     """
     series = regime.of_method("al")
+    if not series and regime.of_method("idle"):
+        return "nothing was trained", "Nothing was trained: these are the harness's own times", "open"
     if not series:
         return "no answer", "No answer: AL was not measured", "open"
     adding = [one.name for one in series if one.verdict.complexity == "O(n+ℓ)"]

@@ -7,22 +7,28 @@ was noted on the way is a finding like any other: nothing is left out in silence
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from albench.analysis.quality import summary
 from albench.errors import UsageError
+from albench.harness.concerns import quality_warnings
 from albench.harness.control import Flag, flags, latest
 from albench.harness.records import Record, is_measured
 from albench.report.accuracy import Accuracy, accuracies_of
 from albench.report.contests import Contest, contests_of
 from albench.report.failures import Failure, failures_of
-from albench.report.grouping import regimes_of
+from albench.report.grouping import regimes_of, spread
 from albench.report.regimes import Regime, Work
-from albench.report.words import counted, number, percent
+from albench.report.resources import WorkResources, resources_of
+from albench.report.words import counted, ends, number, percent
 
 GIBIBYTE = 2**30
+SEEDS_SHOWN = 10
+"""Seeds that are spelt out; of more their number is told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +57,8 @@ class Findings:
     accuracies: tuple[Accuracy, ...]
     failures: tuple[Failure, ...]
     remarks: tuple[Remark, ...]
+    resources: tuple[WorkResources, ...]
+    """What the times were made of, a kind of work after the other."""
     environment: tuple[Fact, ...]
     """The machine and the versions; a fact with several values is not the same in all records."""
     suites: tuple[str, ...]
@@ -72,6 +80,10 @@ class Findings:
         """The failures that no contest lists already."""
         told = {failure for contest in self.contests for failure in contest.failures}
         return [failure for failure in self.failures if failure not in told]
+
+    def resources_of(self, work: Work) -> WorkResources | None:
+        """Return what the times of a kind of work were made of, where that is known."""
+        return next((one for one in self.resources if one.work == work), None)
 
     def accuracy_of(self, regime: Regime) -> Accuracy | None:
         """Return the accuracy on the same kind of work as a regime."""
@@ -101,12 +113,15 @@ def find(records: Sequence[Record]) -> Findings:
         failures=tuple(failures_of(records)),
         remarks=(
             *off_pace,
+            *[Remark(text=line, scenarios=()) for line in summary(quality_warnings(records))],
+            *_input_shares(good),
             *_rounds(timed),
             *_capped(good),
             *_mixed_seeds(timed),
             *_no_accuracy(good),
             *_notes(records),
         ),
+        resources=tuple(resources_of(timed)),
         environment=tuple(_environment(records)),
         suites=tuple(sorted({record.suite for record in records if record.suite})),
         seeds=tuple(sorted({record.scenario.seed for record in records})),
@@ -130,6 +145,29 @@ def _off_pace(flagged: Sequence[Flag]) -> list[Remark]:
             scenarios=tuple(dict.fromkeys(flag.record.scenario.describe() for flag in flagged)),
         )
     ]
+
+
+def _input_shares(measured: Sequence[Record]) -> list[Remark]:
+    """What the real input pipeline adds to the time of a case whose mini-batches lie in memory otherwise."""
+    seconds: dict[str, dict[int, float]] = defaultdict(dict)
+    for record in measured:
+        seconds[record.scenario.key][record.round] = record.seconds or 0.0
+    remarks = []
+    for scenario in dict.fromkeys(r.scenario for r in measured if r.scenario.purpose == "input"):
+        own = seconds[scenario.key]
+        ready = seconds.get(dataclasses.replace(scenario, purpose="time").key, {})
+        # A round's two times were taken within minutes of each other.
+        ratios = [own[i] / ready[i] for i in own if i in ready]
+        if ratios:
+            ratio = spread(ratios)
+            remarks.append(
+                Remark(
+                    text="with the real input pipeline on, which draws and gathers mini-batches inside the window, a "
+                    f"run takes {number(ratio.estimate)} {ends(ratio)} times as long as with all of them in memory",
+                    scenarios=(scenario.describe(),),
+                )
+            )
+    return remarks
 
 
 def _rounds(timed: Sequence[Record]) -> list[Remark]:
@@ -176,7 +214,9 @@ def _mixed_seeds(timed: Sequence[Record]) -> list[Remark]:
     seeds = {record.scenario.seed for record in timed}
     if len(seeds) < 2:
         return []
-    return [Remark(text=f"times pool the rounds of seeds {', '.join(map(str, sorted(seeds)))}", scenarios=())]
+    listed = f"seeds {', '.join(map(str, sorted(seeds)))}"
+    told = listed if len(seeds) <= SEEDS_SHOWN else f"{len(seeds)} seeds, {min(seeds)} to {max(seeds)}"
+    return [Remark(text=f"times pool the rounds of {told}", scenarios=())]
 
 
 def _no_accuracy(records: Sequence[Record]) -> list[Remark]:

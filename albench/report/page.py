@@ -36,7 +36,9 @@ from albench.report.contests import Contest
 from albench.report.drawing import Drawing
 from albench.report.findings import Findings
 from albench.report.grouping import LAUNCH_BOUND_SHARE
-from albench.report.regimes import Regime
+from albench.report.regimes import Regime, Work
+from albench.report.resources import resource_table
+from albench.report.tables import Table
 from albench.report.words import counted, listed, number, percent
 from albench.schedule import pipelined, serial
 
@@ -57,7 +59,7 @@ def page_html(findings: Findings, drawings: Sequence[Drawing], *, command: str, 
         speedup=_figure(drawings, "speedup-against-depth"),
         compared=any(regime.comparisons for regime in findings.sweeps),
         contests=[_contest(contest, findings, drawings, i) for i, contest in enumerate(findings.contests, 1)],
-        regimes=[_regime(regime, findings.accuracy_of(regime), drawings) for regime in findings.sweeps],
+        regimes=[_regime(regime, findings, drawings) for regime in findings.sweeps],
         parameters=[tabulation.parameter_table(regime) for regime in findings.regimes],
         accuracies=[_accuracy(accuracy, drawings) for accuracy in findings.accuracies],
         staircase=_staircase(),
@@ -103,9 +105,10 @@ def _figure(drawings: Sequence[Drawing], name: str) -> dict[str, Any] | None:
     return {"drawing": drawing, "source": source}
 
 
-def _regime(regime: Regime, accuracy: Accuracy | None, drawings: Sequence[Drawing]) -> dict[str, Any]:
+def _regime(regime: Regime, findings: Findings, drawings: Sequence[Drawing]) -> dict[str, Any]:
     """Return what the page shows of one regime."""
     own = [drawing for drawing in drawings if drawing.work == regime.work]
+    accuracy = findings.accuracy_of(regime)
     return {
         "heading": heading(regime),
         "rule_words": _rule_words(regime),
@@ -122,6 +125,7 @@ def _regime(regime: Regime, accuracy: Accuracy | None, drawings: Sequence[Drawin
         # Where nothing was trained to the end, the section on accuracy shows this table.
         "timed_accuracy": tabulation.timed_accuracy_table(regime) if accuracy and accuracy.trained_to_the_end else None,
         "points": tabulation.every_point(regime),
+        "resources": _resources(findings, regime.work, regime.title),
         "comparison": tabulation.comparison_table(regime),
         "checks": tabulation.check_table(regime),
     }
@@ -140,7 +144,15 @@ def _contest(contest: Contest, findings: Findings, drawings: Sequence[Drawing], 
         "grids": grid_tables(contest),
         "failures": tabulation.failure_table(contest.failures, caption=f"Not measured, {contest.title}"),
         "points": [tabulation.every_point(regime) for regime in told],
+        # Where the same work is swept too, the table stands there.
+        "resources": _resources(findings, contest.work, told[0].title) if told else None,
     }
+
+
+def _resources(findings: Findings, work: Work, title: str) -> Table | None:
+    """Return what the times of a kind of work were made of, where that is known."""
+    found = findings.resources_of(work)
+    return resource_table(found, title=title) if found else None
 
 
 def _rule_words(regime: Regime) -> str:

@@ -21,6 +21,7 @@ from albench.report.contest_tables import contest_tables
 from albench.report.contest_words import contest_answer
 from albench.report.drawing import Drawing
 from albench.report.findings import Findings
+from albench.report.resources import resource_table
 from albench.report.tables import Table, markdown, markdown_text
 
 COLUMNS = (
@@ -86,7 +87,9 @@ def summary_markdown(findings: Findings, drawings: Sequence[Drawing], *, command
     for accuracy in findings.accuracies:
         if gap := depth_gap(accuracy):
             lines += [f"- {markdown_text(accuracy.title)}: {markdown_text(accuracy_sentence(accuracy, gap))}", ""]
-    lines += ["## Tables", "", *[markdown(table) for table in summary_tables(findings)]]
+    titles = {regime.work: regime.title for regime in findings.regimes}
+    resources = [resource_table(one, title=titles[one.work]) for one in findings.resources]
+    lines += ["## Tables", "", *[markdown(table) for table in [*summary_tables(findings), *resources]]]
     if findings.remarks:
         lines += ["## Remarks", ""]
         for remark in findings.remarks:

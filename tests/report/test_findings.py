@@ -10,6 +10,7 @@ from albench.errors import UsageError
 from albench.harness.scenario import Scenario
 from albench.report import Findings, find
 from albench.report.accuracy import depth_gap
+from albench.report.answers import headline
 from albench.report.regimes import Regime
 
 from . import made_up
@@ -187,6 +188,32 @@ def test_failures_and_fewer_rounds_and_capped_lanes_are_findings(findings: Findi
     assert any("measured 3 times, where others of the same work were measured 4 times" in text for text in texts)
     assert any("asked for 2 lanes and ran on 1" in text for text in texts)
     assert "the control moved by 18 %" in texts
+
+
+def test_the_share_of_the_input_pipeline_is_a_remark_and_no_time_among_the_others() -> None:
+    records = made_up.sweep(made_up.SMALL, width=32, batch_size=16)
+    bp = [record for record in records if record.scenario.method == "bp" and record.scenario.lanes == 1]
+    ready = [record for record in bp if (record.scenario.hidden_layers, record.scenario.minibatches) == (8, 80)]
+    assert len(ready) > 1
+    drawn = [
+        made_up.record(
+            dataclasses.replace(record.scenario, purpose="input"), seconds=1.1 * record.seconds, round=record.round
+        )
+        for record in ready
+    ]
+    alone, found = find(records), find([*records, *drawn])
+    assert found.regimes == alone.regimes
+    (remark,) = [remark for remark in found.remarks if "input pipeline" in remark.text]
+    assert "1.10 [1.10, 1.10] times as long" in remark.text
+    assert remark.scenarios == (f"{ready[0].scenario.describe()}, input pipeline on",)
+
+
+@pytest.mark.parametrize(("count", "told"), [(3, "seeds 0, 1, 2"), (200, "200 seeds, 0 to 199")])
+def test_many_seeds_are_counted_and_not_listed(count: int, told: str) -> None:
+    idle = Scenario(method="idle", engine="eager", hidden_layers=2, width=8, batch_size=8, minibatches=1)
+    records = [made_up.record(dataclasses.replace(idle, seed=seed), seconds=1e-5) for seed in range(count)]
+    assert f"times pool the rounds of {told}" in [remark.text for remark in find(records).remarks]
+    assert headline(find(records)) == "Nothing was trained: these are the harness's own times."
 
 
 def test_a_time_of_zero_is_a_failure_not_an_infinite_speed() -> None:
