@@ -51,6 +51,8 @@ COLUMNS = (
     "device",
 )
 """Columns of ``summary.csv``: one row a point, the verdict of its series repeated in each."""
+SCENARIOS_SHOWN = 6
+"""Scenarios of a remark that Markdown spells out; the page has them all."""
 
 
 def summary_tables(findings: Findings) -> list[Table]:
@@ -93,7 +95,9 @@ def summary_markdown(findings: Findings, drawings: Sequence[Drawing], *, command
     if findings.remarks:
         lines += ["## Remarks", ""]
         for remark in findings.remarks:
-            scenarios = f" ({'; '.join(remark.scenarios)})" if remark.scenarios else ""
+            more = len(remark.scenarios) - SCENARIOS_SHOWN
+            shown = [*remark.scenarios[:SCENARIOS_SHOWN], *([f"and {more} more"] if more > 0 else [])]
+            scenarios = f" ({'; '.join(shown)})" if shown else ""
             lines.append(f"- {markdown_text(remark.text + scenarios)}")
         lines.append("")
     lines += ["## Figures", ""]
