@@ -330,7 +330,10 @@ def env() -> None:
     table.add_row("memory", f"{facts['memory_bytes'] / 2**30:.1f} GiB")
     table.add_row("system", f"{facts['platform']}, Python {facts['python']}")
     table.add_row("packages", ", ".join(f"{name} {version}" for name, version in facts["packages"].items()))
-    gpus = [f"{gpu['name']} ({gpu['memory_bytes'] / 2**30:.0f} GiB)" for gpu in facts["gpus"]]
+    gpus = [
+        f"{gpu['name']} ({gpu['memory_bytes'] / 2**30:.0f} GiB)" if gpu["memory_bytes"] else str(gpu["name"])
+        for gpu in facts["gpus"]
+    ]
     table.add_row("GPU", ", ".join(gpus) or f"none ({facts['gpu_reason']})")
     table.add_row("SM shares", share_availability(facts))
     table.add_row("commit", facts["commit"] or "not a checkout")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from dataclasses import dataclass
 from typing import Any
 
 from albench.errors import UsageError
 from albench.methods import METHODS
+
+ANSWER_SECONDS = 60.0
+"""How long torch may take to say whether it finds a CUDA device; importing it takes most of that on a slow disk."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +73,20 @@ def _missing_cuda(facts: dict[str, Any]) -> str:
     return "" if facts["gpus"] else f"needs a CUDA device ({facts['gpu_reason']})"
 
 
+def cuda_answers() -> bool:
+    """Whether torch finds a CUDA device, in a process of its own: NVML is not there in every container that has one."""
+    script = "import sys, torch; sys.exit(0 if torch.cuda.is_available() else 1)"
+    try:
+        answer = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=ANSWER_SECONDS)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return answer.returncode == 0
+
+
 def refuse_missing_cuda(facts: dict[str, Any]) -> None:
     """Raise `UsageError` where there is no CUDA device, which was asked for: once, and not case by case."""
-    if reason := _missing_cuda(facts):
+    reason = _missing_cuda(facts)
+    if reason and not (facts["packages"]["torch"] != "not installed" and cuda_answers()):
         raise UsageError(f"device is 'cuda': it {reason}; give device 'cpu', or see `albench env`")
 
 

@@ -133,8 +133,8 @@ def task_seconds(scenario: Scenario, dataset: Dataset, batches: list[Batch]) -> 
 
 
 def gpu_uuids(trainer: Trainer) -> list[str]:
-    """Return the CUDA devices that a trainer runs on: one, or one for each of its processes."""
+    """Return the CUDA devices that a trainer runs on: one, or one for each of its processes or of its threads."""
     if trainer.device != "cuda":
         return []
-    count = min(trainer.lanes, torch.cuda.device_count()) if trainer.lane_kind == "process" else 1
+    count = min(trainer.lanes, torch.cuda.device_count()) if trainer.lane_kind in ("process", "gpu") else 1
     return [str(torch.cuda.get_device_properties(i).uuid) for i in range(count)]

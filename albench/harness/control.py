@@ -109,6 +109,7 @@ def flags(records: Sequence[Record]) -> list[Flag]:
 
 def _surroundings(record: Record) -> str:
     """Return what has to be the same for two controls to take equally long."""
-    packages = record.environment.get("packages") or {}
+    packages = record.environment.get("packages")
+    torch = packages.get("torch") if isinstance(packages, dict) else None
     cpu, cores = record.environment.get("cpu"), record.environment.get("usable_cores")
-    return f"{record.scenario.device}/{cpu}/{cores}/{packages.get('torch')}/{record.environment.get('platform')}"
+    return f"{record.scenario.device}/{cpu}/{cores}/{torch}/{record.environment.get('platform')}"

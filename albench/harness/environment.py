@@ -9,6 +9,8 @@ import contextlib
 import os
 import platform
 import subprocess
+from collections.abc import Callable
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -60,27 +62,38 @@ def cpu_governors() -> list[str]:
 
 
 def gpus() -> tuple[list[dict[str, Any]], str]:
-    """Return the GPUs that NVML sees, and why there are none where there are none."""
-    import pynvml
+    """Return the GPUs that NVML sees, and why there are none where there are none.
+
+    Whatever a driver, a container or a slice of a card cannot tell is None: not to know a card's memory is no reason
+    to have no card.
+    """
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+    except Exception as error:  # an old or a broken library raises what it likes, and none is worth a sweep
+        return [], f"NVML: {error}"
+
+    def told(read: Callable[[], Any]) -> Any:
+        try:
+            return read()
+        except Exception:
+            return None
 
     try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
-        return [], f"NVML: {error}"
-    try:
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        found = [
-            {
-                "name": _text(pynvml.nvmlDeviceGetName(handle)),
-                "memory_bytes": int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
-                "driver": _text(pynvml.nvmlSystemGetDriverVersion()),
-            }
-            for handle in handles
-        ]
-    except pynvml.NVMLError as error:
+        handles = [told(partial(pynvml.nvmlDeviceGetHandleByIndex, i)) for i in range(pynvml.nvmlDeviceGetCount())]
+        driver = told(lambda: pynvml.nvmlSystemGetDriverVersion())
+        found = []
+        for handle in handles:
+            if handle is not None:
+                name, memory = told(partial(pynvml.nvmlDeviceGetName, handle)), None
+                if (told_memory := told(partial(pynvml.nvmlDeviceGetMemoryInfo, handle))) is not None:
+                    memory = int(told_memory.total)
+                found.append({"name": _text(name), "memory_bytes": memory, "driver": _text(driver)})
+    except Exception as error:
         return [], f"NVML: {error}"
     finally:
-        pynvml.nvmlShutdown()
+        told(lambda: pynvml.nvmlShutdown())
     return found, "" if found else "NVML sees no GPU"
 
 
@@ -109,5 +122,5 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _text(value: str | bytes) -> str:
+def _text(value: str | bytes | None) -> str | None:
     return value.decode() if isinstance(value, bytes) else value

@@ -17,13 +17,22 @@ NOT_MEASURED = "the case was not measured"
 """Why a record that says so itself lacks everything else."""
 
 
-def heading(scenario: Scenario, number: int, *, suite: str, environment: dict[str, Any], attempt: int = 0) -> Heading:
+def heading(
+    scenario: Scenario,
+    number: int,
+    *,
+    suite: str,
+    environment: dict[str, Any],
+    attempt: int = 0,
+    order_seed: int | None = None,
+) -> Heading:
     """Return the heading of round `number` of a scenario, which starts now."""
     return {
         "key": scenario.key,
         "scenario": scenario,
         "round": number,
         "attempt": attempt,
+        "order_seed": order_seed,
         "started_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "environment": environment,
         "suite": suite,

@@ -5,7 +5,8 @@
 * Everything on file is there. ``counts`` is false for controls (``purpose`` "control") and for a round's attempts that
   a later one took the place of: ``frame[frame.counts]`` is what a report is made from, failures included.
 * ``off_pace`` is true where the control case beside a time was off its pace by more than 15 %, so that the machine was.
-* ``series``, ``milliseconds_per_minibatch`` and ``samples_per_second`` are derived; ``source`` is the file.
+* ``series``, ``milliseconds_per_minibatch``, ``samples_per_second``, ``flops_per_second``, ``share_of_peak`` and
+  ``joules_per_sample`` are derived; ``source`` is the file.
 * ``cpu``, ``torch``, ``commit`` and so on are the facts of the environment that tell machines apart.
 * Lists and nested values stand last, as Python objects: ``frame.explode("task_seconds")`` makes rows of one.
 
@@ -26,6 +27,7 @@ from msgspec import inspect
 
 from albench.errors import UsageError
 from albench.harness.control import flags, latest
+from albench.harness.derivation import derived_from
 from albench.harness.records import Record, read
 from albench.harness.scenario import Scenario
 
@@ -74,6 +76,15 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
 """Columns of the environment; what an environment does not say, or not as it should, is missing."""
 
 
+def _derived(name: str) -> Callable[[Record], float | None]:
+    """Return what derives a number from a record."""
+    return lambda record: None if (found := derived_from(record)) is None else getattr(found, name)
+
+
+DERIVED = {name: _derived(name) for name in ("flops_per_second", "share_of_peak", "joules_per_sample")}
+"""Columns that follow from others and from what is nested; missing where a record does not hold enough."""
+
+
 def load_frame(sources: Iterable[str | Path]) -> pd.DataFrame:
     """Return the records of some directories or files as one frame; see `albench.harness.load`."""
     paths = [Path(source) for source in sources]
@@ -108,6 +119,8 @@ def frame(records: Sequence[Record], *, sources: Sequence[str] | None = None) ->
     columns["series"] = _series([scenario.series for scenario in scenarios], "string")
     columns["milliseconds_per_minibatch"] = columns["seconds"] * 1e3 / columns["minibatches"]
     columns["samples_per_second"] = columns["instances"] / columns["seconds"].where(columns["seconds"] > 0)
+    for name, read_one in DERIVED.items():
+        columns[name] = _series([read_one(record) for record in records], "float64")
     for name, (kind, find) in ENVIRONMENT.items():
         columns[name] = _series([find(record.environment) for record in records], kind)
     return pd.DataFrame(columns | nested)

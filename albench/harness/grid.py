@@ -144,6 +144,18 @@ class Grid:
             if not self._left_out(contender, batch_size)
         ]
 
+    def at_one_point(self) -> Grid:
+        """Return the grid at one point of its axes: the depth in the middle, the longest run, the largest batch."""
+        depths = sorted(self.hidden_layers)
+        return dataclasses.replace(
+            self,
+            hidden_layers=(depths[(len(depths) - 1) // 2],),
+            widths=self.widths[:1],
+            batch_sizes=(max(self.batch_sizes),),
+            minibatches=(max(self.minibatches),),
+            seeds=self.seeds[:1],
+        )
+
     def _left_out(self, contender: Contender, batch_size: int) -> bool:
         """Whether this M cannot be, and another M of the same contender can."""
 
@@ -160,20 +172,11 @@ class Grid:
 
 
 def with_input(grids: list[Grid]) -> list[Grid]:
-    """Return the grids, and the longest run of the first one once more with its input pipeline on, to show its share.
+    """Return the grids, and a case of the first one once more with its input pipeline on, to show its share.
 
-    AL and BP take part, each on the first engine that the grid has it on, at the depth in the middle.
+    AL and BP take part, each on the first engine that the grid has it on.
     """
     first = grids[0]
     taking_part = [next((one for one in first.contenders if one.method == method), None) for method in ("al", "bp")]
-    depths = sorted(first.hidden_layers)
-    case = dataclasses.replace(
-        first,
-        contenders=tuple(one for one in taking_part if one is not None),
-        hidden_layers=(depths[(len(depths) - 1) // 2],),
-        widths=first.widths[:1],
-        batch_sizes=first.batch_sizes[-1:],
-        minibatches=(max(first.minibatches),),
-        purpose="input",
-    )
-    return [*grids, case]
+    contenders = tuple(one for one in taking_part if one is not None)
+    return [*grids, dataclasses.replace(first, contenders=contenders, purpose="input").at_one_point()]

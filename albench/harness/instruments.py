@@ -52,7 +52,7 @@ class Instruments:
             telemetry, reason = None, "the case did not say when its window was"
         place = place_of(scenario)
         peak = (self._peaks or {}).get(place) if place is not None else None
-        no_peak = self._peak_reason if place is not None else "not known for several processes with a device each"
+        no_peak = self._peak_reason if place is not None else "not known for several devices together"
         return {
             "telemetry": telemetry,
             "telemetry_reason": reason,

@@ -44,6 +44,10 @@ FREE_SHARE = 0.9
 """A case may take this share of the memory that is free when it starts. Beyond, the system would begin to kill what it
 chooses, and that may be the sweep."""
 
+NO_MEMORY = ("can't allocate memory", "CUDA out of memory", "OutOfMemoryError", "MemoryError")
+"""What errors say that are no MemoryError: the CPU allocator's, the CUDA allocator's, and those that come from another
+process as text."""
+
 
 def run_isolated(
     scenario: Scenario,
@@ -179,18 +183,23 @@ def _measure_memory(scenario: bytes, data_dir: str) -> bytes:
     return _told(measure, scenario, data_dir)
 
 
+def _ran_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error, or one that it was raised for, is a want of memory: engines and teams put theirs around it."""
+    while error is not None:
+        if isinstance(error, MemoryError) or any(words in f"{type(error).__name__}: {error}" for words in NO_MEMORY):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def _told(measure: Callable[..., Outcome | Supplement], scenario: bytes, data_dir: str) -> bytes:
     """Return the message of what was measured, or of why it could not be."""
-    import torch
-
     try:
         found = measure(msgspec.json.decode(scenario, type=Scenario), data_dir=Path(data_dir) if data_dir else None)
     except UsageError as error:
         return msgspec.json.encode(Failure(status="failed", reason=str(error), usage=True))
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        return msgspec.json.encode(Failure(status="out-of-memory", reason=one_line(error)))
     except Exception as error:
-        if "can't allocate memory" in str(error):  # the CPU allocator's RuntimeError
+        if _ran_out_of_memory(error):
             return msgspec.json.encode(Failure(status="out-of-memory", reason=one_line(error)))
         where = traceback.extract_tb(error.__traceback__)[-1]
         reason = f"{one_line(error)} ({Path(where.filename).name}:{where.lineno})"

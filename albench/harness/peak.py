@@ -69,11 +69,11 @@ class Found(msgspec.Struct, tag=True, frozen=True):
 def place_of(scenario: Scenario) -> Place | None:
     """Return what a scenario may use at most: its lanes and replicas as threads, or one CUDA device.
 
-    None where it runs in several processes with a CUDA device each: what they share is not known here.
+    None where its processes or threads have a CUDA device each: what those share is not known here.
     """
     workers = scenario.lanes * scenario.replicas
     if scenario.device == "cuda":
-        several = scenario.engine == "ranks" and workers > 1
+        several = scenario.engine in ("ranks", "threads") and workers > 1
         return None if several else Place("cuda", scenario.precision, 1)
     return Place("cpu", scenario.precision, min(workers, usable_cores()))
 

@@ -52,6 +52,8 @@ class Record(msgspec.Struct, kw_only=True, frozen=True, tag_field="format", tag=
     """Counted from 0; a later attempt at a round was made because the one before failed, or the machine was off its
     pace then. `albench.harness.control.latest` chooses."""
     status: Status
+    order_seed: int | None = None
+    """Seed of the order in which the sweep ran its cases; None: not run by a sweep that shuffles."""
     started_at: str
     """When the case started, ISO 8601 with time zone."""
     environment: dict[str, Any]

@@ -264,6 +264,7 @@ class _Runner:
             suite=self.suite,
             environment=self.surroundings,
             attempt=self.history.attempts(scenario, number),
+            order_seed=self.sweep.order_seed,
         )
         earlier = self.history.out_of_memory_before(scenario)
         if earlier is not None:

@@ -104,7 +104,7 @@ def _quickstart(lanes: int) -> list[Grid]:
 
 
 def _quick(lanes: int) -> list[Grid]:
-    return with_input([Grid(contenders=_everyone(lanes), hidden_layers=(2, 4, 8), minibatches=(8, 16, 32), **SMALL)])
+    return [Grid(contenders=_everyone(lanes), hidden_layers=(2, 4, 8), minibatches=(8, 16, 32), **SMALL)]
 
 
 def _samples(lanes: int) -> list[Grid]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +63,8 @@ class Findings:
     """The machine and the versions; a fact with several values is not the same in all records."""
     suites: tuple[str, ...]
     seeds: tuple[int, ...]
+    order_seeds: tuple[int, ...]
+    """Seeds of the shuffled orders in which the cases ran."""
     datasets: tuple[str, ...]
     records: int
     measured: int
@@ -125,6 +127,7 @@ def find(records: Sequence[Record]) -> Findings:
         environment=tuple(_environment(records)),
         suites=tuple(sorted({record.suite for record in records if record.suite})),
         seeds=tuple(sorted({record.scenario.seed for record in records})),
+        order_seeds=tuple(sorted({record.order_seed for record in records if record.order_seed is not None})),
         datasets=tuple(sorted({record.scenario.dataset for record in records})),
         records=len(records),
         measured=len(good),
@@ -214,9 +217,14 @@ def _mixed_seeds(timed: Sequence[Record]) -> list[Remark]:
     seeds = {record.scenario.seed for record in timed}
     if len(seeds) < 2:
         return []
-    listed = f"seeds {', '.join(map(str, sorted(seeds)))}"
-    told = listed if len(seeds) <= SEEDS_SHOWN else f"{len(seeds)} seeds, {min(seeds)} to {max(seeds)}"
-    return [Remark(text=f"times pool the rounds of {told}", scenarios=())]
+    return [Remark(text=f"times pool the rounds of {seeds_told(seeds)}", scenarios=())]
+
+
+def seeds_told(seeds: Collection[int]) -> str:
+    """Return "seed 0", "seeds 0, 1, 2", or how many there are."""
+    if len(seeds) > SEEDS_SHOWN:
+        return f"{len(seeds)} seeds, {min(seeds)} to {max(seeds)}"
+    return f"seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, sorted(seeds)))}"
 
 
 def _no_accuracy(records: Sequence[Record]) -> list[Remark]:

@@ -34,7 +34,7 @@ from albench.report.contest_tables import grid_tables, standings_table
 from albench.report.contest_words import contest_answer, contest_sentence, fairness_sentence
 from albench.report.contests import Contest
 from albench.report.drawing import Drawing
-from albench.report.findings import Findings
+from albench.report.findings import Findings, seeds_told
 from albench.report.grouping import LAUNCH_BOUND_SHARE
 from albench.report.regimes import Regime, Work
 from albench.report.resources import resource_table
@@ -306,7 +306,8 @@ def _origin(findings: Findings) -> str:
     """Say when, from which suite and with which seeds the records were made."""
     first, last = findings.started_first, findings.started_last
     suites = f"Suite {listed(findings.suites)}; " if findings.suites else ""
-    seeds = f"seed {findings.seeds[0]}" if len(findings.seeds) == 1 else f"seeds {listed(map(str, findings.seeds))}"
+    seeds = seeds_told(findings.seeds)
+    order = f", order shuffled by {seeds_told(findings.order_seeds)}" if findings.order_seeds else ""
     when = f"cases started from {first} to {last}" if first != last else f"the case started at {first}"
-    sentence = f"{suites}{seeds}; {when}. To make these records and this page again:"
+    sentence = f"{suites}{seeds}{order}; {when}. To make these records and this page again:"
     return sentence[0].upper() + sentence[1:]

@@ -89,8 +89,29 @@ def test_no_suite_for_the_cpu_starts_an_engine_of_cuda_lanes(name):
     assert not cuda & {one.engine for one in suite_scenarios(name, cores=2) if one.device == "cpu"}
 
 
-def test_a_device_that_is_missing_is_refused_before_any_case():
+def test_a_device_that_is_missing_is_refused_before_any_case(monkeypatch):
     """Not as a failure of each case of a sweep, with the driver's essay in it."""
+    monkeypatch.setattr(availability, "cuda_answers", lambda: False)
     with pytest.raises(UsageError, match=r"device is 'cuda': it needs a CUDA device \(NVML: no driver\); give device"):
         refuse_missing_cuda(facts(gpu_reason="NVML: no driver"))
     refuse_missing_cuda(facts(gpus=[GPU]))
+
+
+def test_a_device_that_only_torch_finds_is_one(monkeypatch):
+    """A container may have CUDA and no NVML: then there is no telemetry of the GPU, and the sweep runs."""
+    monkeypatch.setattr(availability, "cuda_answers", lambda: True)
+    refuse_missing_cuda(facts(gpu_reason="NVML: Shared Library Not Found"))
+    with pytest.raises(UsageError, match="needs a CUDA device"):
+        refuse_missing_cuda(facts(torch="not installed"))
+
+
+@pytest.mark.parametrize(("answer", "found"), [("0", True), ("1", False)])
+def test_torch_is_asked_in_a_process_of_its_own(monkeypatch, tmp_path, answer, found):
+    """The sweep's own process must not touch CUDA, and a torch that breaks there must not end it."""
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\nexit {answer}\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(availability.sys, "executable", str(python))
+    assert availability.cuda_answers() == found
+    monkeypatch.setattr(availability.sys, "executable", str(tmp_path / "nothing"))
+    assert not availability.cuda_answers()

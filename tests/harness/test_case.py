@@ -1,6 +1,7 @@
 """A case: what its window holds, and that its input pipeline changes the time and nothing else."""
 
 import dataclasses
+import types
 
 import pytest
 
@@ -48,3 +49,23 @@ def test_only_the_input_pipeline_draws_inside_the_window(monkeypatch, purpose):
     monkeypatch.setattr(case, "time_training", watched)
     case.measure(dataclasses.replace(SMALL, purpose=purpose))
     assert inside == [9 if purpose == "input" else 0]
+
+
+def test_the_device_is_waited_for_at_both_ends_of_the_window(monkeypatch):
+    """Launches return at once on a GPU: without the first wait a window holds what came before, without the second
+    it ends before its work does."""
+    told = []
+    monkeypatch.setattr(case.torch.cuda, "synchronize", lambda: told.append("wait"))
+    monkeypatch.setattr(case.time, "perf_counter", lambda: told.append("clock") or float(len(told)))
+    trainer = types.SimpleNamespace(train=lambda batches: told.append("train"))
+    window = case.time_training(trainer, [], "cuda")
+    assert told == ["wait", "clock", "train", "wait", "clock"]
+    assert window == (2.0, 5.0)
+
+
+@pytest.mark.parametrize(("lane_kind", "count"), [("process", 2), ("gpu", 2), ("cuda-stream", 1)])
+def test_energy_is_that_of_every_gpu_that_lanes_are_on(monkeypatch, lane_kind, count):
+    monkeypatch.setattr(case.torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(case.torch.cuda, "get_device_properties", lambda i: types.SimpleNamespace(uuid=f"GPU-{i}"))
+    trainer = types.SimpleNamespace(device="cuda", lanes=2, lane_kind=lane_kind)
+    assert case.gpu_uuids(trainer) == [f"GPU-{i}" for i in range(count)]

@@ -100,6 +100,14 @@ def test_times_taken_off_the_pace_are_marked(tmp_path):
     assert str(loaded["off_pace"].dtype) == "bool"
 
 
+def test_what_follows_from_a_record_is_a_column():
+    made = frame([record(0, seconds=2.0, flops_per_minibatch=10**9, matmul_peak_flops_per_second=1e10), record(1)])
+    one = made.iloc[0]
+    assert one["flops_per_second"] == pytest.approx(10**9 * one["minibatches"] / 2.0)
+    assert one["share_of_peak"] == pytest.approx(one["flops_per_second"] / 1e10)
+    assert made[["joules_per_sample", "share_of_peak"]].isna().to_numpy().tolist() == [[True, False], [True, True]]
+
+
 def test_a_measured_time_of_nothing_gives_no_throughput():
     assert np.isnan(frame([record(seconds=0.0)])["samples_per_second"].iloc[0])
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
+import torch
 
+from albench.engines.errors import ComponentError, RankError
 from albench.harness import isolation
 from albench.harness.control import without_controls
 from albench.harness.isolation import run_isolated
@@ -230,3 +232,34 @@ def test_what_is_preloaded_starts_no_thread():
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert result.stdout.strip() == "1", result.stderr
+
+
+def wrapped(inner, outer):
+    error = outer
+    error.__cause__ = inner
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (MemoryError(), "out-of-memory"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), "out-of-memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out-of-memory"),
+        (
+            wrapped(torch.OutOfMemoryError("no more"), ComponentError(range(3, 4), 0, ValueError("made up"))),
+            "out-of-memory",
+        ),
+        (RankError(1, "failed: OutOfMemoryError: CUDA out of memory"), "out-of-memory"),
+        (wrapped(ValueError("no"), RuntimeError("made up")), "failed"),
+    ],
+    ids=str,
+)
+def test_a_want_of_memory_is_known_through_whatever_is_around_it(error, status):
+    """Else the larger cases of the line would be tried, one after the other, each to the same end."""
+
+    def measure(scenario, *, data_dir):
+        raise error
+
+    answer = msgspec.json.decode(isolation._told(measure, msgspec.json.encode(SMALL), ""), type=isolation.Failure)
+    assert answer.status == status

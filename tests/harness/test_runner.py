@@ -93,6 +93,7 @@ def test_rounds_are_interleaved_and_shuffled_by_the_recorded_seed(cases, tmp_pat
     cases.ran.clear()
     sweep(GRID, tmp_path / "b", order_seed=1)
     assert cases.ran == first, "the same seed, the same order"
+    assert {record.order_seed for record in read_all(tmp_path / "b")} == {1}
     cases.ran.clear()
     sweep(GRID, tmp_path / "c", order_seed=2)
     assert cases.ran != first

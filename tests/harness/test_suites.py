@@ -79,10 +79,21 @@ def test_the_gpu_suite_has_pipelines_of_bp_on_the_lanes_of_al():
 
 
 @pytest.mark.parametrize("cores", [1, 2, 8])
-@pytest.mark.parametrize("name", sorted(set(SUITES) - {"quickstart", "accuracy", "harness"}))
+@pytest.mark.parametrize("name", sorted(set(SUITES) - {"quickstart", "quick", "accuracy", "harness"}))
 def test_a_suite_shows_the_share_of_the_input_pipeline(name, cores):
     """Each such case is one that the suite measures with its data in memory too, or there would be no share."""
     scenarios = suite_scenarios(name, cores=cores)
     found = [one for one in scenarios if one.purpose == "input"]
     assert {one.method for one in found} == {"al", "bp"}
+    assert {dataclasses.replace(one, purpose="time") for one in found} <= set(scenarios)
+
+
+def test_other_axes_give_it_no_more_cases():
+    changes = Overrides(minibatches=(5, 9), hidden_layers=(2, 4, 6), widths=(8, 9), datasets=("synthetic", "digits"))
+    scenarios = suite_scenarios("samples", changes, cores=2)
+    found = [one for one in scenarios if one.purpose == "input"]
+    assert [(one.method, one.minibatches, one.hidden_layers, one.width) for one in found] == [
+        ("al", 9, 4, 8),
+        ("bp", 9, 4, 8),
+    ]
     assert {dataclasses.replace(one, purpose="time") for one in found} <= set(scenarios)
