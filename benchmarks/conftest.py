@@ -79,6 +79,7 @@ def case_name(s: Scenario) -> str:
     parts = f"-m{s.microbatches}" if method_named(s.method).microbatches else ""
     return (
         f"{s.method}-{s.engine}{lanes}{parts}-depth{s.hidden_layers}-width{s.width}-batch{s.batch_size}x{s.minibatches}"
+        f"{'-input' if s.purpose == 'input' else ''}"
     )
 
 

@@ -109,12 +109,15 @@ class Grid:
     device: str = "cpu"
     purpose: Purpose = "time"
     precision: str = "float32"
+    one_point: bool = False
+    """Whether it stays at one point of its axes whatever others are given: a case that shows a share."""
 
     def scenarios(self) -> list[Scenario]:
         """Return the scenarios, contender by contender.
 
         An M that a batch size or a schedule does not allow is left out where another M of the same contender is
-        allowed, so that one axis serves all methods; where none is, the first one is refused in words.
+        allowed, so that one axis serves all methods; where none is, the first one is refused in words. The same holds
+        for a depth with fewer layers than a pipeline has stages.
         """
         axes = (self.contenders, self.widths, self.batch_sizes, self.hidden_layers, self.minibatches, self.seeds)
         if math.prod(map(len, axes)) > MOST_SCENARIOS:
@@ -141,7 +144,7 @@ class Grid:
                 precision=self.precision,
             )
             for contender, width, batch_size, hidden_layers, minibatches, seed in itertools.product(*axes)
-            if not self._left_out(contender, batch_size)
+            if not self._left_out(contender, batch_size) and not self._too_shallow(contender, hidden_layers)
         ]
 
     def at_one_point(self) -> Grid:
@@ -155,6 +158,15 @@ class Grid:
             minibatches=(max(self.minibatches),),
             seeds=self.seeds[:1],
         )
+
+    def _too_shallow(self, contender: Contender, hidden_layers: int) -> bool:
+        """Whether a network has too few layers for a pipeline's stages, and a deeper one of the grid has enough."""
+
+        def enough(depth: int) -> bool:
+            layers = depth + (1 if self.bridge_factor is None else 2)
+            return contender.method not in PIPELINES or contender.lanes <= most_lanes(contender.method, layers)
+
+        return not enough(hidden_layers) and any(map(enough, self.hidden_layers))
 
     def _left_out(self, contender: Contender, batch_size: int) -> bool:
         """Whether this M cannot be, and another M of the same contender can."""
@@ -179,4 +191,4 @@ def with_input(grids: list[Grid]) -> list[Grid]:
     first = grids[0]
     taking_part = [next((one for one in first.contenders if one.method == method), None) for method in ("al", "bp")]
     contenders = tuple(one for one in taking_part if one is not None)
-    return [*grids, dataclasses.replace(first, contenders=contenders, purpose="input").at_one_point()]
+    return [*grids, dataclasses.replace(first, contenders=contenders, purpose="input", one_point=True).at_one_point()]

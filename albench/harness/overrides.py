@@ -80,6 +80,6 @@ class Overrides:
                 for name in ("device", "precision", "learning_rate", "bridge_factor")
             },
         )
-        if grid.purpose == "input":  # one case tells its share, however many points the other axes get
+        if grid.one_point:  # one case tells its share, however many points the other axes get
             return [dataclasses.replace(changed.at_one_point(), dataset=(self.datasets or (grid.dataset,))[0])]
         return [dataclasses.replace(changed, dataset=name) for name in self.datasets or (grid.dataset,)]

@@ -53,7 +53,7 @@ class Record(msgspec.Struct, kw_only=True, frozen=True, tag_field="format", tag=
     pace then. `albench.harness.control.latest` chooses."""
     status: Status
     order_seed: int | None = None
-    """Seed of the order in which the sweep ran its cases; None: not run by a sweep that shuffles."""
+    """Seed of the order in which the sweep ran its cases; None: no sweep ran it, or one that did not say."""
     started_at: str
     """When the case started, ISO 8601 with time zone."""
     environment: dict[str, Any]

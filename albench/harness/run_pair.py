@@ -61,7 +61,7 @@ def read_run(path: Path) -> list[Record]:
 
 def pair_runs(before: Sequence[Record], after: Sequence[Record]) -> RunPair:
     """Match two runs' records; `UsageError` where no case was timed in both."""
-    off_pace = (len(flags(before)), len(flags(after)))
+    off_pace = (_off_pace(before), _off_pace(after))
     before, after = latest(before), latest(after)
     first, second = _by_case(before), _by_case(after)
     names = _names([*first.items(), *second.items()])
@@ -84,6 +84,10 @@ def pair_runs(before: Sequence[Record], after: Sequence[Record]) -> RunPair:
         left_out=len({r.key for r in (*before, *after) if r.scenario.purpose == "accuracy"}),
         off_pace=off_pace,
     )
+
+
+def _off_pace(run: Sequence[Record]) -> int:
+    return sum(flag.record.scenario.purpose in TIMED for flag in flags(run))
 
 
 def _by_case(run: Sequence[Record]) -> dict[str, list[Record]]:

@@ -108,6 +108,14 @@ def test_what_follows_from_a_record_is_a_column():
     assert made[["joules_per_sample", "share_of_peak"]].isna().to_numpy().tolist() == [[True, False], [True, True]]
 
 
+@pytest.mark.parametrize("peak", [0.0, -1.0, float("inf")])
+def test_a_peak_that_is_none_gives_no_share(peak):
+    """A number that somebody damaged must not keep the file from being read."""
+    one = frame([record(0, flops_per_minibatch=10**9, matmul_peak_flops_per_second=peak)]).iloc[0]
+    assert np.isnan(one["share_of_peak"])
+    assert one["flops_per_second"] > 0
+
+
 def test_a_measured_time_of_nothing_gives_no_throughput():
     assert np.isnan(frame([record(seconds=0.0)])["samples_per_second"].iloc[0])
 

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from albench.errors import UsageError
 from albench.harness.estimate import estimated_seconds
 from albench.harness.overrides import Overrides
 from albench.harness.suites import SUITES, suite_scenarios
@@ -97,3 +98,12 @@ def test_other_axes_give_it_no_more_cases():
         ("bp", 9, 4, 8),
     ]
     assert {dataclasses.replace(one, purpose="time") for one in found} <= set(scenarios)
+
+
+def test_a_network_too_shallow_for_the_lanes_of_a_pipeline_is_left_out_where_a_deeper_one_is_not():
+    """`albench run gpu --hidden-layers 2,16` still has AL and BP at both."""
+    found = suite_scenarios("gpu", Overrides(hidden_layers=(2, 16)))
+    assert {one.hidden_layers for one in found if one.method == "gpipe"} == {16}
+    assert {one.hidden_layers for one in found if one.method == "bp"} == {2, 16}
+    with pytest.raises(UsageError, match="lanes is 8: GPipe cuts the network into 8 stages"):
+        suite_scenarios("gpu", Overrides(hidden_layers=(2,), methods=("gpipe",)))

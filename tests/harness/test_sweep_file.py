@@ -243,3 +243,18 @@ def test_the_commands_take_files(written, tmp_path, cases):
     bad = albench("run", "quick", "--config", written("widhts = [1]"), "--out", tmp_path / "other")
     assert bad.exit_code == 2
     assert not (tmp_path / "other").exists()
+
+
+def test_a_users_own_input_cases_are_all_run(written):
+    """One case tells the share in a suite of ours; who writes a grid of them means the grid."""
+    found = suite_scenarios(
+        read_suite(
+            written(
+                'contenders = [{ method = "bp" }]\nhidden_layers = [2, 4]\nwidths = [8]\nbatch_sizes = [4]\n'
+                'minibatches = [2, 5]\npurpose = "input"'
+            )
+        )
+    )
+    assert {(one.hidden_layers, one.minibatches, one.purpose) for one in found} == {
+        (depth, count, "input") for depth in (2, 4) for count in (2, 5)
+    }
