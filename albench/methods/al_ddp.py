@@ -24,7 +24,7 @@ from albench.engines.batch import Batch
 from albench.methods.flops import associated_flops
 from albench.methods.network import folded
 from albench.methods.team import own_part
-from albench.methods.team_trainer import Member, TeamTrainer
+from albench.methods.team_trainer import CopyMember, TeamTrainer
 from albench.methods.trainer import Trainer, TrainerOptions
 
 
@@ -57,21 +57,21 @@ class AveragedGradients:
             gradient.copy_(part.view_as(gradient))
 
 
-class ReplicaMember(Member):
+class ReplicaMember(CopyMember):
     """One process's copy of the folded network and the engine that trains it."""
 
     def __init__(self, options: TrainerOptions, rank: int, size: int) -> None:
-        super().__init__(options.device)
+        network = folded(options)
+        super().__init__(options.device, network)
         self._rank, self._size = rank, size
-        self._network = folded(options).to(self.device)
         self._averaged = [
             # A group for each component: lanes are threads, and two of them may average at the same time.
             AveragedGradients(list(component.parameters()), distributed.new_group(), size)
-            for component in self._network.components
+            for component in network.components
         ]
         self._engine = make_engine(
             "threads" if options.lanes > 1 else "serial",
-            self._network,
+            network,
             learning_rate=options.learning_rate,
             distinct_targets=options.distinct_targets,
             lanes=options.lanes,
@@ -90,17 +90,9 @@ class ReplicaMember(Member):
         distributed.all_reduce(values)
         return [dict(zip(losses, row, strict=True)) for losses, row in zip(mine, values.tolist(), strict=True)]
 
-    def gradients(self) -> dict[str, torch.Tensor]:
-        """Return the averaged gradients that the last step left, by the network's names."""
-        return {name: p.grad.cpu() for name, p in self._network.named_parameters() if p.grad is not None}
-
     def reset(self) -> None:
         """Go back to the first weights and an optimizer that has seen nothing."""
         self._engine.load_state_dict(self._first_state)
-
-    def weights(self) -> dict[str, torch.Tensor]:
-        """Return the state of the whole network."""
-        return {name: tensor.cpu() for name, tensor in self._network.state_dict().items()}
 
 
 class ReplicaTrainer(TeamTrainer):

@@ -17,25 +17,24 @@ from albench.engines.batch import check_batch
 from albench.engines.precision import exact_arithmetic
 from albench.methods.network import twin
 from albench.methods.team import own_part
-from albench.methods.team_trainer import Member, TeamTrainer
+from albench.methods.team_trainer import CopyMember, TeamTrainer
 from albench.methods.trainer import Trainer, TrainerOptions
 
 
-class DataParallelMember(Member):
+class DataParallelMember(CopyMember):
     """One process's copy of the twin network."""
 
     def __init__(self, options: TrainerOptions, rank: int, size: int) -> None:
-        super().__init__(options.device)
+        super().__init__(options.device, twin(options))
         self._rank, self._size, self._classes = rank, size, options.classes
-        self._network = twin(options).to(self.device)
-        self._first_weights = {name: t.clone() for name, t in self._network.state_dict().items()}
+        self._first_weights = {name: t.clone() for name, t in self.network.state_dict().items()}
         # Gradients lie in the buckets that are averaged: nothing is copied there and back.
-        self._replica = DistributedDataParallel(self._network, gradient_as_bucket_view=True)
-        self._optimizer = torch.optim.Adam(self._network.parameters(), lr=options.learning_rate, fused=True)
+        self._replica = DistributedDataParallel(self.network, gradient_as_bucket_view=True)
+        self._optimizer = torch.optim.Adam(self.network.parameters(), lr=options.learning_rate, fused=True)
 
     def train(self, key: int) -> list[dict[str, float]]:
         """Train on this process's part of mini-batches that were taken."""
-        like = next(self._network.parameters())
+        like = next(self.network.parameters())
         loss = torch.zeros((), dtype=like.dtype, device=self.device)
         with torch.enable_grad(), exact_arithmetic(self.device):
             for batch in self._batches[key]:
@@ -50,19 +49,11 @@ class DataParallelMember(Member):
         distributed.all_reduce(mean)
         return [{"cross-entropy": mean.item()}]
 
-    def gradients(self) -> dict[str, torch.Tensor]:
-        """Return the averaged gradients that the last step left, by the network's names."""
-        return {name: p.grad.cpu() for name, p in self._network.named_parameters() if p.grad is not None}
-
     def reset(self) -> None:
         """Go back to the first weights and an optimizer that has seen nothing."""
-        self._network.load_state_dict(self._first_weights)
+        self.network.load_state_dict(self._first_weights)
         forget(self._optimizer)
         self.minibatches_seen = 0
-
-    def weights(self) -> dict[str, torch.Tensor]:
-        """Return the state of the whole network."""
-        return {name: tensor.cpu() for name, tensor in self._network.state_dict().items()}
 
 
 def make_trainer(options: TrainerOptions) -> Trainer:

@@ -138,3 +138,19 @@ class Member(ABC):
     @abstractmethod
     def weights(self) -> dict[str, Any]:
         """Return the whole network's state, the same on every member."""
+
+
+class CopyMember(Member):
+    """A member that has all of the network, as the others do. After each step their gradients and weights are equal."""
+
+    def __init__(self, device: str, network: nn.Module) -> None:
+        super().__init__(device)
+        self.network = network.to(self.device)
+
+    def gradients(self) -> dict[str, Tensor]:
+        """Return the averaged gradients that the last step left, by the network's names."""
+        return {name: p.grad.cpu() for name, p in self.network.named_parameters() if p.grad is not None}
+
+    def weights(self) -> dict[str, Any]:
+        """Return the state of the whole network."""
+        return {name: tensor.cpu() for name, tensor in self.network.state_dict().items()}
