@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from albench.errors import UsageError
 from albench.harness.scenario import Purpose, Scenario
 from albench.methods import method_named
-from albench.methods.cutting import PIPELINES, microbatch_fault, most_lanes
+from albench.methods.cutting import PIPELINES, linear_layers_of, microbatch_fault, most_lanes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +163,7 @@ class Grid:
         """Whether a network has too few layers for a pipeline's stages, and a deeper one of the grid has enough."""
 
         def enough(depth: int) -> bool:
-            layers = depth + (1 if self.bridge_factor is None else 2)
+            layers = linear_layers_of(depth, bridges=self.bridge_factor is not None)
             return contender.method not in PIPELINES or contender.lanes <= most_lanes(contender.method, layers)
 
         return not enough(hidden_layers) and any(map(enough, self.hidden_layers))

@@ -17,7 +17,7 @@ from typing import Literal
 from albench.data import dataset_named
 from albench.errors import UsageError, unknown_name
 from albench.methods import FOLDED, lanes_run_components, method_named
-from albench.methods.cutting import check_cut
+from albench.methods.cutting import check_cut, linear_layers_of
 
 Purpose = Literal["time", "input", "accuracy", "control"]
 """What a scenario is run for: a point of a time fit; the time with the real input pipeline on, where mini-batches are
@@ -110,7 +110,7 @@ class Scenario:
             batch_size=self.batch_size,
             microbatches=self.microbatches,
             replicas=self.replicas,
-            linear_layers=self.hidden_layers + (1 if self.bridge_width is None else 2),
+            linear_layers=linear_layers_of(self.hidden_layers, bridges=self.bridge_width is not None),
         )
         if not 0 < self.learning_rate < 10:
             raise UsageError(f"learning rate is {self.learning_rate}: give a number above 0 and below 10")

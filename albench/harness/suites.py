@@ -29,6 +29,7 @@ from albench.harness.overrides import Overrides
 from albench.harness.scenario import Scenario
 from albench.machine import usable_cores
 from albench.methods import method_named
+from albench.methods.cutting import linear_layers_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +169,11 @@ def lane_counts(cores: int) -> tuple[int, ...]:
 def _devices(lanes: int) -> list[Grid]:
     def of(hidden_layers: int) -> Grid:
         ddp = Contender(method="ddp", engine="ranks", lanes=lanes)
-        cut = [one for one in pipelines(lanes, hidden_layers + 1) if one.method in ("gpipe", "1f1b")]
+        cut = [
+            one
+            for one in pipelines(lanes, linear_layers_of(hidden_layers, bridges=False))
+            if one.method in ("gpipe", "1f1b")
+        ]
         alone = (AL_SERIAL,) if lanes == 1 else (al_threads(lanes), al_ranks(lanes), ddp, *cut)
         return Grid(
             contenders=tuple(dict.fromkeys((*alone, bp_threads(lanes)))),
@@ -242,7 +247,7 @@ def _baselines(lanes: int, *, width: int, bridge_factor: int | None = None) -> l
         al_fused(lanes),
         Contender(method="ddp", engine="ranks", lanes=lanes),
         Contender(method="al-ddp", engine="threads", replicas=lanes),
-        *pipelines(lanes, BASELINE_LAYERS + (1 if bridge_factor is None else 2)),
+        *pipelines(lanes, linear_layers_of(BASELINE_LAYERS, bridges=bridge_factor is not None)),
     ]
     return with_input(
         [

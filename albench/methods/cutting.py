@@ -26,6 +26,11 @@ def stages(method: str, lanes: int) -> int:
     return lanes * method_named(method).chunks
 
 
+def linear_layers_of(hidden_layers: int, *, bridges: bool) -> int:
+    """Return the linear layers of the BP twin: hidden layers, output layer and, where AL's bridges have one, theirs."""
+    return hidden_layers + (2 if bridges else 1)
+
+
 def most_lanes(method: str, linear_layers: int) -> int:
     """Return the most lanes that a pipeline method can give at least one layer to in every stage; 0: none."""
     return linear_layers // method_named(method).chunks
