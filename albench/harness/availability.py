@@ -65,11 +65,15 @@ def _missing_compiler() -> str:
     return f"needs a C++ compiler, and {compiler} is not on the path (CXX names another); trains as eager without"
 
 
+def _may_have_cuda(facts: dict[str, Any]) -> bool:
+    """Whether torch was not built for the CPU alone."""
+    return not str(facts["packages"]["torch"]).endswith("+cpu")
+
+
 def _missing_cuda(facts: dict[str, Any]) -> str:
     """Return why no CUDA device can be used; empty if one can."""
-    version = facts["packages"]["torch"]
-    if version.endswith("+cpu"):
-        return f"needs a CUDA device, and torch {version} is built without CUDA"
+    if not _may_have_cuda(facts):
+        return f"needs a CUDA device, and torch {facts['packages']['torch']} is built without CUDA"
     return "" if facts["gpus"] else f"needs a CUDA device ({facts['gpu_reason']})"
 
 
@@ -86,7 +90,8 @@ def cuda_answers() -> bool:
 def refuse_missing_cuda(facts: dict[str, Any]) -> None:
     """Raise `UsageError` where there is no CUDA device, which was asked for: once, and not case by case."""
     reason = _missing_cuda(facts)
-    if reason and not (facts["packages"]["torch"] != "not installed" and cuda_answers()):
+    installed = facts["packages"]["torch"] != "not installed"
+    if reason and not (installed and _may_have_cuda(facts) and cuda_answers()):
         raise UsageError(f"device is 'cuda': it {reason}; give device 'cpu', or see `albench env`")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from albench.analysis.derived import Derived, derive
 from albench.harness.records import Record, is_measured
@@ -22,3 +23,8 @@ def derived_from(record: Record) -> Derived | None:
         matmul_peak_flops_per_second=peak if peak is not None and 0 < peak < math.inf else None,
         energy_joules=record.telemetry.energy_joules if record.telemetry is not None else None,
     )
+
+
+def deriving(name: str) -> Callable[[Record], float | None]:
+    """Return what derives one number of `Derived` from a record."""
+    return lambda record: None if (found := derived_from(record)) is None else getattr(found, name)

@@ -9,7 +9,6 @@ import contextlib
 import os
 import platform
 import subprocess
-from collections.abc import Callable
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 import psutil
 
+from albench.harness.nvml import answered
 from albench.machine import usable_cores
 from albench.process import CHILD_VARIABLES
 
@@ -74,26 +74,20 @@ def gpus() -> tuple[list[dict[str, Any]], str]:
     except Exception as error:  # an old or a broken library raises what it likes, and none is worth a sweep
         return [], f"NVML: {error}"
 
-    def told(read: Callable[[], Any]) -> Any:
-        try:
-            return read()
-        except Exception:
-            return None
-
     try:
-        handles = [told(partial(pynvml.nvmlDeviceGetHandleByIndex, i)) for i in range(pynvml.nvmlDeviceGetCount())]
-        driver = told(lambda: pynvml.nvmlSystemGetDriverVersion())
+        handles = [answered(partial(pynvml.nvmlDeviceGetHandleByIndex, i)) for i in range(pynvml.nvmlDeviceGetCount())]
+        driver = answered(lambda: pynvml.nvmlSystemGetDriverVersion())
         found = []
         for handle in handles:
             if handle is not None:
-                name, memory = told(partial(pynvml.nvmlDeviceGetName, handle)), None
-                if (told_memory := told(partial(pynvml.nvmlDeviceGetMemoryInfo, handle))) is not None:
-                    memory = int(told_memory.total)
+                name, memory = answered(partial(pynvml.nvmlDeviceGetName, handle)), None
+                if (room := answered(partial(pynvml.nvmlDeviceGetMemoryInfo, handle))) is not None:
+                    memory = int(room.total)
                 found.append({"name": _text(name), "memory_bytes": memory, "driver": _text(driver)})
     except Exception as error:
         return [], f"NVML: {error}"
     finally:
-        told(lambda: pynvml.nvmlShutdown())
+        answered(lambda: pynvml.nvmlShutdown())
     return found, "" if found else "NVML sees no GPU"
 
 

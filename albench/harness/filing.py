@@ -41,15 +41,23 @@ def heading(
 
 
 def filed(
-    heading: Heading, answer: Outcome | Failure, *, observed: Mapping[str, Any], notes: Sequence[str] = ()
+    heading: Heading,
+    answer: Outcome | Failure,
+    *,
+    observed: Mapping[str, Any],
+    notes: Sequence[str] = (),
+    no_memory: str = "",
 ) -> Record:
     """Return the record of a case that has answered.
 
     `observed`: the fields that its instruments tell, of a case that was measured. `notes` are added to its own.
+    `no_memory`: why peak memory was not asked for, where it was not.
     """
     if isinstance(answer, Failure):
         reasons: dict[str, Any] = {name: NOT_MEASURED for name in Record.__struct_fields__ if name.endswith("_reason")}
         return Record(**heading, **reasons, status=answer.status, reason=answer.reason, notes=list(notes))
     # Where on the clock its window lay has done its service.
     found = {name: getattr(answer, name) for name in answer.__struct_fields__ if name in Record.__struct_fields__}
+    if answer.memory is None and not answer.memory_reason:
+        found["memory_reason"] = no_memory
     return Record(**heading, status="measured", **{**found, **observed, "notes": [*answer.notes, *notes]})

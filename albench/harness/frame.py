@@ -27,7 +27,7 @@ from msgspec import inspect
 
 from albench.errors import UsageError
 from albench.harness.control import flags, latest
-from albench.harness.derivation import derived_from
+from albench.harness.derivation import deriving
 from albench.harness.records import Record, read
 from albench.harness.scenario import Scenario
 
@@ -76,12 +76,7 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
 """Columns of the environment; what an environment does not say, or not as it should, is missing."""
 
 
-def _derived(name: str) -> Callable[[Record], float | None]:
-    """Return what derives a number from a record."""
-    return lambda record: None if (found := derived_from(record)) is None else getattr(found, name)
-
-
-DERIVED = {name: _derived(name) for name in ("flops_per_second", "share_of_peak", "joules_per_sample")}
+DERIVED = {name: deriving(name) for name in ("flops_per_second", "share_of_peak", "joules_per_sample")}
 """Columns that follow from others and from what is nested; missing where a record does not hold enough."""
 
 

@@ -13,11 +13,13 @@ from __future__ import annotations
 import importlib
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from albench.errors import message_of, one_line
+
+T = TypeVar("T")
 
 LOOK_BACK_SECONDS = 1.0
 """The longest time that NVML averages utilisation and power over; a reading says nothing about a shorter window."""
@@ -194,11 +196,18 @@ def _clock_events(nvml: Any, gpu: Any) -> float:
         return int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(gpu))  # its name before driver 535
 
 
+def answered(call: Callable[[], T]) -> T | None:
+    """Return what the library answers; None where it does not, whatever it raises."""
+    try:
+        return call()
+    except Exception:
+        return None
+
+
 def _told(call: Callable[[Any], str | bytes], handle: Any) -> str:
     """Return what NVML calls a card; empty if it does not say."""
-    try:
-        text = call(handle)
-    except Exception:
+    text = answered(lambda: call(handle))
+    if text is None:
         return ""
     return text.decode(errors="replace") if isinstance(text, bytes) else str(text)
 

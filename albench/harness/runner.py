@@ -19,8 +19,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import msgspec
-
 from albench.errors import UsageError
 from albench.harness import environment
 from albench.harness.control import RERUN_SHARE, ControlClock, controls_of, flags, is_control, without_controls
@@ -286,9 +284,8 @@ class _Runner:
             if answer.usage:
                 raise UsageError(answer.reason)
             return filed(begun, answer, observed={})
-        if not memory:
-            answer = msgspec.structs.replace(answer, memory_reason="taken in the first round, and not of controls")
-        return filed(begun, answer, observed=self.instruments.fields(scenario, answer))
+        observed = self.instruments.fields(scenario, answer)
+        return filed(begun, answer, observed=observed, no_memory="taken in the first round, and not of controls")
 
 
 def _differences(records: Iterable[Record], surroundings: dict[str, Any]) -> list[str]:

@@ -175,12 +175,10 @@ class _Case:
             )
         else:
             answer = run_here(self.scenario, data_dir=self.data_dir)
-        observed = {}
-        if isinstance(answer, Outcome):
-            if answer.memory is None and not answer.memory_reason:
-                answer = msgspec.structs.replace(answer, memory_reason=NO_MEMORY if self.isolated else NOT_ISOLATED)
-            observed = self.instruments.fields(self.scenario, answer)
-        return filed(begun, answer, observed=observed, notes=[] if self.isolated else [NOT_ISOLATED])
+        observed = self.instruments.fields(self.scenario, answer) if isinstance(answer, Outcome) else {}
+        if self.isolated:
+            return filed(begun, answer, observed=observed, no_memory=NO_MEMORY)
+        return filed(begun, answer, observed=observed, no_memory=NOT_ISOLATED, notes=[NOT_ISOLATED])
 
 
 def _scenario(scenario: Scenario | None, fields: dict[str, Any]) -> Scenario:

@@ -12,15 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from albench.harness.derivation import derived_from
+from albench.harness.derivation import deriving
 from albench.harness.records import Record
 from albench.harness.telemetry import GpuTelemetry
 from albench.report.grouping import by_series
 from albench.report.regimes import Work
 from albench.report.tables import NO_CELL, Cell, Row, Table
-from albench.report.words import number, percent
-
-MEBIBYTE = 2**20
+from albench.report.words import MEBIBYTE, number, percent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,14 +66,6 @@ def _cases(series: str, records: Sequence[Record]) -> list[Resources]:
     return cases
 
 
-def _derived(name: str) -> Callable[[Record], float | None]:
-    def read(record: Record) -> float | None:
-        derived = derived_from(record)
-        return None if derived is None else getattr(derived, name)
-
-    return read
-
-
 def _host(name: str) -> Callable[[Record], float | None]:
     return lambda record: None if record.telemetry is None else getattr(record.telemetry, name)
 
@@ -104,14 +94,14 @@ def _device_memory(record: Record) -> float | None:
 
 
 READ: dict[str, tuple[Callable[[Record], float | None], Callable[[float], str]]] = {
-    "GFLOP/s": (_derived("flops_per_second"), lambda value: number(value / 1e9)),
-    "of the measured peak": (_derived("share_of_peak"), percent),
+    "GFLOP/s": (deriving("flops_per_second"), lambda value: number(value / 1e9)),
+    "of the measured peak": (deriving("share_of_peak"), percent),
     "own cores busy": (_host("own_cores"), number),
     "other cores busy": (_host("other_cores"), number),
     "GPU utilisation": (_gpus("mean_utilisation", _mean), percent),
     "SM clock, MHz": (_gpus("mean_sm_clock_hertz", _mean), lambda value: number(value / 1e6)),
     "power, W": (_gpus("mean_power_watts", sum), number),
-    "mJ a sample": (_derived("joules_per_sample"), lambda value: number(1e3 * value)),
+    "mJ a sample": (deriving("joules_per_sample"), lambda value: number(1e3 * value)),
     "host memory, MiB": (_host_memory, lambda value: number(value / MEBIBYTE)),
     "device memory, MiB": (_device_memory, lambda value: number(value / MEBIBYTE)),
 }

@@ -15,9 +15,8 @@ from albench.report.failures import Failure
 from albench.report.findings import Findings
 from albench.report.regimes import Point, Regime, Series, scaled
 from albench.report.tables import NO_CELL, Cell, Row, Table
-from albench.report.words import counted, ends, number, percent, times
+from albench.report.words import MEBIBYTE, counted, ends, number, percent, times
 
-MEBIBYTE = 2**20
 VALUES_SHOWN = 6
 """Values of one environment fact that are spelt out: enough for versions, not for a load that moves all the time."""
 

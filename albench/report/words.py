@@ -11,6 +11,8 @@ from collections.abc import Iterable
 
 from albench.analysis.statistics import Interval
 
+MEBIBYTE = 2**20
+
 
 def number(value: float, digits: int = 3) -> str:
     """Return `value` with `digits` significant digits, thousands apart, without powers of ten where avoidable."""
