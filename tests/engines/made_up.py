@@ -7,6 +7,9 @@ from albench.networks import associated_mlp
 
 FEATURES, CLASSES = 12, 5
 
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
+"""How far a stacked engine may be from the serial one after 200 mini-batches, relative to each tensor's norm."""
+
 
 def batches(count, *, batch_size=8, ragged=0, seed=1, dtype=torch.float32, features=FEATURES):
     """Return `count` mini-batches, and a shorter last one of `ragged` instances."""
