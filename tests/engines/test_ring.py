@@ -295,8 +295,8 @@ WRITER = """
     sys.stdin.readline()
     if len(sys.argv) > 2:
         os.setuid(int(sys.argv[2]))
-    writer = RingWriter.connect(sys.argv[1], slot_bytes=4096, check=lambda: None)
-    try:
+    try:  # who is turned away may be so before the ring is handed over or after
+        writer = RingWriter.connect(sys.argv[1], slot_bytes=4096, check=lambda: None)
         for k in range(10):
             writer.put(Message(k, 1.0, torch.full((1000,), 7.0), None))
     except PeerGoneError:
