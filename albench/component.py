@@ -99,9 +99,11 @@ class Component(Protocol):
         ...
 
 
-@runtime_checkable
 class ComponentNetwork(Protocol):
-    """A network that engines can train: components, applied one after the other."""
+    """A network that engines can train: components, applied one after the other.
+
+    Not for ``isinstance``, which from Python 3.12 on does not find what an ``nn.Module`` keeps beside its attributes.
+    """
 
     @property
     def components(self) -> Sequence[Any]:

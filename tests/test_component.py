@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from albench.component import Component, ComponentNetwork, ParameterGroup, Update, map_target, refuse_graph
+from albench.component import Component, ParameterGroup, Update, map_target, refuse_graph
+from albench.engines.engine import as_network
+from albench.errors import UsageError
 from tests.engines.made_up import network
 
 
@@ -57,10 +59,11 @@ def test_a_graph_is_refused_wherever_it_is_handed_on(place):
 
 def test_the_paper_network_follows_the_protocol_and_a_layer_does_not():
     net = network(4)
-    assert isinstance(net, ComponentNetwork)
+    assert as_network(net) is net
     assert all(isinstance(component, Component) for component in net.components)
     assert not isinstance(nn.Linear(2, 2), Component)
-    assert not isinstance(nn.Linear(2, 2), ComponentNetwork)
+    with pytest.raises(UsageError, match="Linear has no `components`"):
+        as_network(nn.Linear(2, 2))
 
 
 def test_groups_hold_every_parameter_once_and_g_and_h_learn_twice_as_fast():

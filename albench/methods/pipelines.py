@@ -47,6 +47,16 @@ def stages_of(rank: int, size: int, layout: str) -> list[int]:
     return {"one": [rank], "loop": [rank, rank + size], "v": [rank, 2 * size - 1 - rank]}[layout]
 
 
+class Stage(pipelining.PipelineStage):
+    """torch's stage, which may be a neighbour of its own process."""
+
+    def _get_init_p2p_neighbors_ops(self) -> list[distributed.P2POp]:
+        # Before 2.12 torch opens connections by sending to both neighbours, and fails where a V turns: one of them is
+        # on the same process, which gets what it hands itself without a connection.
+        ops = super()._get_init_p2p_neighbors_ops()  # type: ignore[misc]
+        return [op for op in ops if op.group_peer != self.group_rank]
+
+
 class PipelineMember(Member):
     """One process's stages, their schedule and their optimizer."""
 
@@ -65,7 +75,7 @@ class PipelineMember(Member):
         self._first_weights = {name: p.detach().clone() for name, p in self._parameters.items()}
         self._like = next(iter(self._parameters.values()))
         self._optimizer = torch.optim.Adam(self._parameters.values(), lr=options.learning_rate, fused=True)
-        stages = [pipelining.PipelineStage(m, i, self._count, self.device) for i, m in self._modules.items()]
+        stages = [Stage(m, i, self._count, self.device) for i, m in self._modules.items()]
         make = getattr(pipelining, schedule)
         self._schedule: Any = make(stages[0] if layout == "one" else stages, options.microbatches, F.cross_entropy)
         self._last_rank = next(r for r in range(size) if self._count - 1 in stages_of(r, size, layout))

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from albench.component import Component, ComponentNetwork
+from albench.component import Component
 from albench.engines import ComponentError, make_engine
+from albench.engines.engine import as_network
 from albench.errors import UsageError
 from tests.engines.locally_supervised import LocallySupervised, LocalNetwork, StackableLocallySupervised
 from tests.engines.made_up import assert_bitwise_equal, batches, largest_difference, trained
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.timeout(120)
 
 def test_the_protocol_is_what_it_follows():
     net = LocalNetwork(LocallySupervised)
-    assert isinstance(net, ComponentNetwork)
+    assert as_network(net) is net
     assert all(isinstance(component, Component) for component in net.components)
 
 
