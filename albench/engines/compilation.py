@@ -8,8 +8,10 @@ layout.
 
 from __future__ import annotations
 
+import contextlib
 import types
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from typing import ParamSpec, TypeVar
 
 import torch
@@ -38,6 +40,14 @@ def without_guards(body: Callable[P, R]) -> Callable[P, R]:
         },
     )
     return compiled
+
+
+@contextlib.contextmanager
+def without_advice() -> Iterator[None]:
+    """Compile without the compiler's advice to multiply in TF32: `exact_arithmetic` declines it on purpose."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
+        yield
 
 
 def not_compiled(error: Exception) -> str:

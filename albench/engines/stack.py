@@ -111,6 +111,7 @@ class Stack:
             name: [b[:, c.start : c.stop] for b in (self._weights, self._means, self._squares)]
             for name, c in self._columns.items()
         }
+        self._slot_weights = [self._of_component(self._weights, slot) for slot in range(count)]
         self._losses: dict[str, Tensor] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -197,18 +198,27 @@ class Stack:
 
     def gather(self) -> None:
         """Copy the components' weights into the stack, which `check_unchanged` found as it was made."""
-        for slot, component in enumerate(self.components):
-            views = self._of_component(self._weights, slot)
-            for name, parameter in named_parameters(component).items():
-                views[name].copy_(parameter.detach())
+        with torch.no_grad():
+            held, parameters = self._weights_and_parameters()
+            torch._foreach_copy_(held, parameters)
 
     def scatter(self) -> None:
         """Copy the stack's weights back into the components."""
         with torch.no_grad():
-            for slot, component in enumerate(self.components):
-                views = self._of_component(self._weights, slot)
-                for name, parameter in named_parameters(component).items():
-                    parameter.copy_(views[name])
+            held, parameters = self._weights_and_parameters()
+            torch._foreach_copy_(parameters, held)
+
+    def _weights_and_parameters(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Return where the stack has the weights of all slots, and in the same order where the components have them.
+
+        All are copied with one call: they are as many as the network is deep, and a training starts and ends with it.
+        """
+        pairs = [
+            (views[name], parameter)
+            for component, views in zip(self.components, self._slot_weights, strict=True)
+            for name, parameter in named_parameters(component).items()
+        ]
+        return [view for view, _ in pairs], [parameter for _, parameter in pairs]
 
     def run(self, minibatch: int, low: int, high: int, features: Tensor, target: Target) -> tuple[Tensor, Target]:
         """Run the tasks of slots low … high-1: slot low on mini-batch `minibatch`, each next slot on the one before.

@@ -30,7 +30,7 @@ from torch import Tensor
 from albench.component import Target, map_target
 from albench.engines.adam import corrections
 from albench.engines.capture import record
-from albench.engines.compilation import not_compiled, without_guards
+from albench.engines.compilation import not_compiled, without_advice, without_guards
 from albench.engines.engine import Input
 from albench.engines.stack import Stack
 
@@ -174,7 +174,7 @@ class Tick:
         """Return `body` compiled, or as it is where that fails."""
         try:
             compiled = without_guards(body)
-            with _gradients_traced():
+            with _gradients_traced(), without_advice():
                 compiled()  # compiles, and then runs with every slot idle
         except Exception as error:
             self.notes.append(not_compiled(error))

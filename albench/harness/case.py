@@ -30,6 +30,9 @@ WARM_UP_MINIBATCHES = 6
 """Enough for thread pools, allocator and matrix-product caches to settle; the first step alone is up to ten times as
 long as those that follow."""
 
+DEVICE_WARM_UP_SECONDS = 0.3
+"""How long a GPU is warmed up at least."""
+
 TRACED_MINIBATCHES = 20
 """Mini-batches from which the median time of a task is taken, after the window."""
 
@@ -51,8 +54,24 @@ def trainer_options(scenario: Scenario, dataset: Dataset, **changes: Any) -> Tra
         "microbatches": scenario.microbatches,
         "replicas": scenario.replicas,
         "device": scenario.device,
+        "lane_kind": scenario.lane_kind,
+        "lane_sms": scenario.lane_sms,
     }
     return TrainerOptions(**(options | changes))
+
+
+def warm_up(trainer: Trainer, batches: list[Batch], device: str) -> None:
+    """Train until nothing happens for the first time any more; the trainer is as freshly made afterwards.
+
+    Six mini-batches are some milliseconds on a GPU, whose clocks then still rise: there it goes on for longer.
+    """
+    end = time.monotonic() + (DEVICE_WARM_UP_SECONDS if device == "cuda" else 0.0)
+    while True:
+        trainer.warm_up(batches)
+        if device == "cuda":
+            torch.cuda.synchronize()
+        if time.monotonic() >= end:
+            return
 
 
 class Window(NamedTuple):
@@ -89,7 +108,7 @@ def measure(scenario: Scenario, *, data_dir: Path | None = None) -> Outcome:
     batches = list(stream(count=scenario.minibatches if in_memory else WARM_UP_MINIBATCHES))
     trainer = make_trainer(scenario.method, trainer_options(scenario, dataset))
     try:
-        trainer.warm_up(batches[:WARM_UP_MINIBATCHES])
+        warm_up(trainer, batches[:WARM_UP_MINIBATCHES], scenario.device)
         ready = trainer.prepare(batches) if in_memory else stream(count=scenario.minibatches)
         window = time_training(trainer, ready, scenario.device)
         held_out, reason = held_out_accuracy(trainer, dataset, dtype)
@@ -125,11 +144,15 @@ def held_out_accuracy(trainer: Trainer, dataset: Dataset, dtype: torch.dtype) ->
 
 def task_seconds(scenario: Scenario, dataset: Dataset, batches: list[Batch]) -> list[float] | None:
     """Return the median seconds of a task of each component, where tasks run one by one (AL's serial engine)."""
-    if scenario.method != "al" or scenario.engine != "serial" or scenario.purpose != "time":
+    one_by_one = (scenario.method, scenario.engine, scenario.purpose) == ("al", "serial", "time")
+    if not one_by_one or scenario.device != "cpu":  # on a device a task's span is that of its launches
         return None
     trainer = make_trainer(scenario.method, trainer_options(scenario, dataset, trace=True))
-    trainer.train(batches[:TRACED_MINIBATCHES])
-    return trainer.task_seconds()
+    try:
+        trainer.train(batches[:TRACED_MINIBATCHES])
+        return trainer.task_seconds()
+    finally:
+        trainer.close()
 
 
 def gpu_uuids(trainer: Trainer) -> list[str]:

@@ -25,6 +25,8 @@ CUDA_CONTROL = dataclasses.replace(CONTROL, device="cuda", minibatches=600)
 """The same on a GPU, for a similar time: a CPU that keeps its pace says nothing of a GPU whose clock is held back."""
 CONTROL_EVERY_SECONDS = 20.0
 """A case is seldom farther than this from a control; they then take some three per cent of a sweep's time."""
+CUDA_CONTROL_EVERY_SECONDS = 60.0
+"""The same where a control needs a CUDA context of its own, which takes many times as long as its window."""
 RERUN_SHARE = 0.25
 """At most this share of a round's cases is measured again: where a machine never keeps its pace, doing everything twice
 would only double the noise, and the flags stay for the reader to see. A round of fewer than four cases is not measured
@@ -40,13 +42,15 @@ def controls_of(scenarios: Iterable[Scenario]) -> list[Scenario]:
 class ControlClock:
     """Says when a control is due; fed by whoever runs the cases."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, on_cuda: bool = False) -> None:
+        self._on_cuda = on_cuda
         self._last = -float("inf")
 
     @property
     def due(self) -> bool:
         """Whether the last control is long enough ago, or there was none."""
-        return time.monotonic() - self._last > CONTROL_EVERY_SECONDS
+        every_seconds = CUDA_CONTROL_EVERY_SECONDS if self._on_cuda else CONTROL_EVERY_SECONDS
+        return time.monotonic() - self._last > every_seconds
 
     def ran(self) -> None:
         """A control has just run."""

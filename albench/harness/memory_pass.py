@@ -81,6 +81,8 @@ class DeviceMemory:
         """Set the high-water mark back to what is held now."""
         if self._cuda is not None:
             self._cuda.synchronize()
+            # cuBLAS keeps tens of MiB for every stream that multiplied: whoever does so again has to show them.
+            torch._C._cuda_clearCublasWorkspaces()
             self._cuda.empty_cache()
             self._cuda.reset_peak_memory_stats()
             self._baseline = self._cuda.memory_allocated()

@@ -11,6 +11,7 @@ was off its pace is measured once more (`albench.harness.control`).
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 import time
@@ -21,7 +22,14 @@ from typing import Any, Protocol
 
 from albench.errors import UsageError
 from albench.harness import environment
-from albench.harness.control import RERUN_SHARE, ControlClock, controls_of, flags, is_control, without_controls
+from albench.harness.control import (
+    RERUN_SHARE,
+    ControlClock,
+    controls_of,
+    flags,
+    is_control,
+    without_controls,
+)
 from albench.harness.estimate import estimated_seconds
 from albench.harness.filing import filed, heading
 from albench.harness.history import History
@@ -31,6 +39,7 @@ from albench.harness.outcome import Failure
 from albench.harness.records import Record, RecordFile, is_measured
 from albench.harness.scenario import TIMED, Scenario
 
+NO_MEMORY = "taken in the first round, of the longest run, and not of controls"
 MOST_ROUNDS = 1000
 """No median needs more, and a sweep's plan has to fit into memory."""
 
@@ -168,11 +177,17 @@ class _Runner:
     surroundings: dict[str, Any]
     retry_failed: bool
     instruments: Instruments
-    control: ControlClock = field(default_factory=ControlClock)
 
     def __post_init__(self) -> None:
         """Start the clock."""
         self.started = time.monotonic()
+        self.control = ControlClock(on_cuda=any(scenario.device == "cuda" for scenario in self.scenarios))
+        self.longest: dict[Scenario, Scenario] = {}
+        """The longest run of each network and way to train it, by the scenario with its N set to one."""
+        for scenario in self.scenarios:
+            place = _of_any_length(scenario)
+            known = self.longest.get(place, scenario)
+            self.longest[place] = max(known, scenario, key=lambda one: one.minibatches)
 
     def run(self) -> None:
         """Run round after round until one of the limits is reached."""
@@ -270,8 +285,8 @@ class _Runner:
             sizes = f"ℓ = {small.hidden_layers}, width {small.width}, batch {small.batch_size}"
             skipped = Failure(status="skipped", reason=f"the same case with {sizes} ran out of memory")
             return filed(begun, skipped, observed={})
-        # Peak memory does not vary from round to round, and its pass takes as long as some windows.
-        memory = number == 0 and scenario.purpose != "control"
+        # Peak memory varies neither from round to round nor with N, and its pass takes as long as some windows.
+        memory = number == 0 and self.longest.get(_of_any_length(scenario)) == scenario
         self.instruments.begin(scenario)
         answer = run_isolated(
             scenario,
@@ -285,7 +300,12 @@ class _Runner:
                 raise UsageError(answer.reason)
             return filed(begun, answer, observed={})
         observed = self.instruments.fields(scenario, answer)
-        return filed(begun, answer, observed=observed, no_memory="taken in the first round, and not of controls")
+        return filed(begun, answer, observed=observed, no_memory=NO_MEMORY)
+
+
+def _of_any_length(scenario: Scenario) -> Scenario:
+    """Return what is the same for runs of any length."""
+    return dataclasses.replace(scenario, minibatches=1)
 
 
 def _differences(records: Iterable[Record], surroundings: dict[str, Any]) -> list[str]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ from torch.nn import functional as F
 
 from albench.engines.adam import lean_step
 from albench.engines.capture import record
-from albench.engines.compilation import not_compiled, without_guards
+from albench.engines.compilation import not_compiled, without_advice, without_guards
 from albench.engines.slots import Layout, layout_of
 from albench.engines.state import MOMENTS
 from albench.errors import UsageError, unknown_name
@@ -78,6 +78,9 @@ class Step:
         """Update the network on x ``[B, …]`` and y ``[B]``; return the loss before the update, without its graph."""
         return self._update(self._loss_of, x, y)
 
+    def release(self) -> None:
+        """Forget what was prepared, and with it its memory."""
+
     def _loss_of(self, x: Tensor, y: Tensor) -> Tensor:
         return F.cross_entropy(self._network(x), y)
 
@@ -116,6 +119,12 @@ class PreparedStep(Step, ABC):
             self.notes.append(note)
         return super().__call__(x, y)
 
+    def release(self) -> None:
+        """Forget what was prepared; the next mini-batch is the first one again."""
+        if self._fast is not None and self._layout is not None and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            torch.cuda.synchronize()  # its last replay may still be at work
+        self._fast, self._layout = None, None
+
     @abstractmethod
     def _prepare(self, x: Tensor, y: Tensor) -> Callable[[Tensor, Tensor], Tensor] | None:
         """Return the fast way for mini-batches like this one, or None where there is none; train on nothing."""
@@ -134,7 +143,8 @@ class CompiledStep(PreparedStep):
 
         try:
             compiled = without_guards(loss_of)
-            compiled(x, y).backward()  # type: ignore[no-untyped-call]  # the backward pass is compiled here
+            with without_advice():
+                compiled(x, y).backward()  # type: ignore[no-untyped-call]  # the backward pass is compiled here
         except Exception as error:
             self.notes.append(not_compiled(error))
             return None
@@ -146,6 +156,8 @@ class GraphStep(PreparedStep):
 
     device_types = frozenset({"cuda"})
     prepared = "recorded"
+    stream: Any = None
+    """The stream to record on; None: a new one."""
 
     def _prepare(self, x: Tensor, y: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
         static_x, static_y = x.clone(), y.clone()
@@ -155,7 +167,7 @@ class GraphStep(PreparedStep):
             loss.copy_(self._update(self._loss_of, static_x, static_y))
 
         before = Snapshot(self._network, self._optimizer)
-        replay = record(body, device=x.device)
+        replay = record(body, device=x.device, stream=self.stream)
         before.restore()  # and drops the gradients, which lie in the recording's memory
 
         def fast(x: Tensor, y: Tensor) -> Tensor:
@@ -171,8 +183,13 @@ STEPS: dict[str, type[Step]] = {"eager": Step, "compiled": CompiledStep, "graph"
 """Engine → how its step runs."""
 
 
-def make_step(engine: str, network: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device) -> Step:
-    """Return the step of an engine; `UsageError` for an unknown one, or for one that does not run on `device`."""
+def make_step(
+    engine: str, network: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device, *, stream: Any = None
+) -> Step:
+    """Return the step of an engine; `UsageError` for an unknown one, or for one that does not run on `device`.
+
+    `stream`: where a recording is made and replayed, if not on the caller's.
+    """
     if engine not in STEPS:
         raise unknown_name("engine of method 'bp'", engine, STEPS)
     kind = STEPS[engine]
@@ -181,4 +198,7 @@ def make_step(engine: str, network: nn.Module, optimizer: torch.optim.Optimizer,
             f"engine {engine!r} runs on a CUDA device and the network is on {device}: "
             "give device 'cuda', or use engine 'eager' or 'compiled'"
         )
-    return kind(network, optimizer)
+    step = kind(network, optimizer)
+    if isinstance(step, GraphStep):
+        step.stream = stream
+    return step

@@ -347,7 +347,7 @@ def test_host_work_does_not_grow_with_depth(hidden_layers, record_property):
         for _ in range(tick.count):
             tick.enter(item, 1e-4)
             tick.run()
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], acc_events=True) as profile:
             tick.enter(item, 1e-4)
             tick.run()
         start = time.perf_counter()

@@ -245,6 +245,7 @@ def test_guesses_know_what_takes_long():
 def always_due(monkeypatch):
     """Let a control be due before every case."""
     monkeypatch.setattr(control, "CONTROL_EVERY_SECONDS", -1.0)
+    monkeypatch.setattr(control, "CUDA_CONTROL_EVERY_SECONDS", -1.0)
 
 
 def test_a_control_runs_through_the_sweep(cases, tmp_path, always_due):
