@@ -141,6 +141,12 @@ def run(
         str | None, typer.Option(help="Microbatches M that pipelines of BP cut a mini-batch into.")
     ] = None,
     replicas: Annotated[str | None, typer.Option(help="Copies of the network, where a method has several.")] = None,
+    lane_kind: Annotated[
+        str | None, typer.Option(help="Lanes of one GPU: stream, sm-share (multiprocessors of their own), or both.")
+    ] = None,
+    lane_sms: Annotated[
+        int | None, typer.Option(help="Multiprocessors of each such share, so that any number of lanes are alike.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="Where to run: cpu or cuda.")] = None,
     precision: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Adam's base rate.")] = None,
@@ -180,6 +186,8 @@ def run(
             lanes=numbers(lanes, "--lanes"),
             microbatches=numbers(microbatches, "--microbatches"),
             replicas=numbers(replicas, "--replicas"),
+            lane_kinds=names(lane_kind, "--lane-kind"),
+            lane_sms=lane_sms,
             device=device,
             precision=precision,
             learning_rate=learning_rate,

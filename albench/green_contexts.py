@@ -104,7 +104,8 @@ class GreenContexts:
     device yields fewer groups, `GreenContextError` if the driver refuses; nothing is left behind then.
     """
 
-    def __init__(self, count: int, ordinal: int) -> None:
+    def __init__(self, count: int, ordinal: int, sms: int | None = None) -> None:
+        """`sms`: the size of each context, in SMs; None: as large as an even split gives."""
         self._driver = load_driver()
         self._undo: list[tuple[str, Any]] = []
         self.sms: list[int] = []
@@ -114,7 +115,7 @@ class GreenContexts:
         device = _device(self._driver, ordinal)
         whole = _all_sms(self._driver, device)
         self.total_sms: int = whole.sm.smCount
-        groups, self.leftover_sms = _split(self._driver, whole, count, ordinal)
+        groups, self.leftover_sms = _split(self._driver, whole, count, ordinal, sms)
         try:
             for group in groups:
                 self._provision(group, device)
@@ -181,18 +182,27 @@ def _all_sms(driver: Any, device: Any) -> Any:
     return resource
 
 
-def _split(driver: Any, whole: Any, count: int, ordinal: int) -> tuple[list[Any], int]:
-    """Return `count` groups of equal size, as large as the driver makes them, and how many SMs are in none."""
-    most = _simulated_groups(driver, whole, 1)
+def _split(driver: Any, whole: Any, count: int, ordinal: int, sms: int | None) -> tuple[list[Any], int]:
+    """Return `count` groups of equal size, of `sms` or else as large as the driver makes them, and how many SMs are in
+    none."""
+    most = _simulated_groups(driver, whole, sms or 1)
     if count > most:
+        each, or_smaller = ("equal size", "") if sms is None else (f"{sms} SMs", ", or smaller ones")
         raise UsageError(
-            f"{count} shares of the {whole.sm.smCount} SMs of cuda:{ordinal}: its driver makes at most {most} of equal "
-            f"size, give at most {most}"
+            f"{count} shares of the {whole.sm.smCount} SMs of cuda:{ordinal}: its driver makes at most {most} of "
+            f"{each}, give at most {most}{or_smaller}"
         )
+    if sms is not None:
+        return _groups(driver, whole, count, sms)
     # Downwards from an even division: the driver rounds a size up, and then there may be too few groups. At most as
     # many calls as there are SMs in a group, of microseconds each, and size 1 is known to do.
     sizes = range(whole.sm.smCount // count, 0, -1)
     size = next(size for size in sizes if size == 1 or _simulated_groups(driver, whole, size) >= count)
+    return _groups(driver, whole, count, size)
+
+
+def _groups(driver: Any, whole: Any, count: int, size: int) -> tuple[list[Any], int]:
+    """Return `count` groups of `size` SMs or the next size that the driver makes, and how many SMs are in none."""
     groups, made, remainder = _call(driver, "cuDevSmResourceSplitByCount", count, whole, 0, size)
     if made != count:
         raise GreenContextError(

@@ -62,6 +62,24 @@ def test_contexts_are_disjoint_equal_and_as_large_as_the_driver_makes_them(use, 
     assert left_behind(driver) == NOTHING
 
 
+@pytest.mark.parametrize(("asked", "made", "leftover"), [(8, 8, 116), (12, 16, 100), (64, 64, 4)])
+def test_contexts_may_be_of_a_size_which_the_driver_rounds_up(use, asked, made, leftover):
+    """One lane is then as large as one of many, and stands in for a device."""
+    driver = use(FakeDriver(total=132))
+    contexts = GreenContexts(2, 0, asked)
+    assert (contexts.sms, contexts.leftover_sms) == ([made, made], leftover)
+    assert driver.splits == 1
+    contexts.close()
+    assert left_behind(driver) == NOTHING
+
+
+def test_more_of_a_size_than_there_are_is_refused(use):
+    driver = use(FakeDriver(total=132))
+    with pytest.raises(UsageError, match="at most 4 of 32 SMs, give at most 4, or smaller ones"):
+        GreenContexts(5, 0, 32)
+    assert left_behind(driver) == NOTHING
+
+
 def test_calls_are_made_in_order_and_undone_in_reverse(use):
     driver = use(FakeDriver())
     contexts = GreenContexts(2, 0)

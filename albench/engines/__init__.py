@@ -42,6 +42,7 @@ def make_engine(
     distinct_targets: bool | Literal["auto"] = "auto",
     lanes: int | None = None,
     lane_kind: Literal["stream", "sm-share"] = "stream",
+    lane_sms: int | None = None,
     trace: bool = False,
     link: Literal["auto", "ring", "gloo", "nccl"] = "auto",
     rank_timeout_seconds: float = 30.0,
@@ -51,9 +52,9 @@ def make_engine(
 
     `learning_rate` is the base rate of Adam or a function of the mini-batch index. `lanes` None stands for as many as
     are useful here; more lanes than components are capped, which ``engine.notes`` says. `lane_kind` "sm-share" gives
-    each lane of `streams` and `graph` multiprocessors of its own. `trace` keeps a span a task. `link` and
-    `rank_timeout_seconds` are for "ranks": how its processes hand on, and when a silent one is taken for dead.
-    `compile` is for "fused": when it compiles its tick.
+    each lane of `streams` and `graph` multiprocessors of its own, `lane_sms` of them where that is given. `trace` keeps
+    a span a task. `link` and `rank_timeout_seconds` are for "ranks": how its processes hand on, and when a silent one
+    is taken for dead. `compile` is for "fused": when it compiles its tick.
 
     Raises `UsageError` for an unknown name, an option out of range, or a network that the engine cannot run.
     """
@@ -65,6 +66,7 @@ def make_engine(
         distinct_targets=distinct_targets,
         lanes=lanes,
         lane_kind=lane_kind,
+        lane_sms=lane_sms,
         trace=trace,
         link=link,
         rank_timeout_seconds=rank_timeout_seconds,

@@ -86,11 +86,12 @@ class Lanes:
             release()
 
 
-def cuda_lanes(count: int, device: torch.device, kind: LaneKind = "stream") -> Lanes:
+def cuda_lanes(count: int, device: torch.device, kind: LaneKind = "stream", sms: int | None = None) -> Lanes:
     """Return `count` lanes on a device.
 
     `kind` "stream": plain streams. "sm-share": streams on disjoint shares of the multiprocessors; raises `UsageError`
-    where the device, its driver or this torch cannot do that.
+    where the device, its driver or this torch cannot do that. `sms`: multiprocessors of each share; None: as many as an
+    even split gives.
     """
     if device.type != "cuda":
         return Lanes([NoStream() for _ in range(count)], device)
@@ -102,7 +103,7 @@ def cuda_lanes(count: int, device: torch.device, kind: LaneKind = "stream") -> L
     reason = unavailable_reason(device)
     if reason is not None:
         raise UsageError(f"lane_kind is 'sm-share', and {reason} (or use lane_kind 'stream')")
-    shares = share_streams(count, device)
+    shares = share_streams(count, device, sms)
     note = f"SMs of each lane: {', '.join(map(str, shares.sms))}; {shares.leftover_sms} are left over"
     return Lanes(list(shares.streams), device, notes=(note, *_stream_notes(count)), release=shares.close)
 
@@ -136,7 +137,7 @@ class LaneEngine(TaskEngine):
     def __init__(self, network: ComponentNetwork, options: EngineOptions) -> None:
         super().__init__(network, options)
         self.lane_kind = "sm-share" if options.lane_kind == "sm-share" else "cuda-stream"
-        self._lanes = cuda_lanes(self.lanes, self.device, options.lane_kind)
+        self._lanes = cuda_lanes(self.lanes, self.device, options.lane_kind, options.lane_sms)
         self._lanes_device = self.device
         self.notes += self._lanes.notes
         if options.trace and self.device.type == "cuda":

@@ -29,6 +29,8 @@ class EngineOptions:
     """K; None: as many as are useful on this machine. More than there are components are capped."""
     lane_kind: Literal["stream", "sm-share"] = "stream"
     """What a lane on a GPU is: a stream, or a stream on its own share of the multiprocessors. CPU lanes ignore it."""
+    lane_sms: int | None = None
+    """Multiprocessors of each such share; None: as many as an even split gives."""
     trace: bool = False
     """Whether to record a `Span` for every task."""
     compile: bool | Literal["auto"] = "auto"
@@ -58,6 +60,11 @@ class EngineOptions:
         if self.lane_kind not in ("stream", "sm-share"):
             raise UsageError(f'lane_kind is {self.lane_kind!r}: give "stream" or "sm-share"')
 
+        if self.lane_sms is not None:
+            if not (isinstance(self.lane_sms, Integral) and self.lane_sms >= 1):
+                raise UsageError(f"lane_sms is {self.lane_sms!r}: give a whole number of at least 1, or None")
+            if self.lane_kind != "sm-share":
+                raise UsageError(f'lane_sms is {self.lane_sms}: give lane_kind "sm-share" with it')
         if self.link not in ("auto", "ring", "gloo", "nccl"):
             raise UsageError(f'link is {self.link!r}: give "auto", "ring", "gloo" or "nccl"')
         seconds = self.rank_timeout_seconds
@@ -68,8 +75,9 @@ class EngineOptions:
         plain["trace"] = bool(self.trace)
         if not callable(self.learning_rate):
             plain["learning_rate"] = float(self.learning_rate)
-        if self.lanes is not None:
-            plain["lanes"] = int(self.lanes)
+        for name in ("lanes", "lane_sms"):
+            if getattr(self, name) is not None:
+                plain[name] = int(getattr(self, name))
         for name, value in plain.items():
             object.__setattr__(self, name, value)
 

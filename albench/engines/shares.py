@@ -61,8 +61,10 @@ class Shares:
             error.add_note(f"while closing the shares: {problem}")  # what went wrong first is what the user needs
 
 
-def share_streams(count: int, device: torch.device) -> Shares:
-    """Return `count` streams on disjoint, equal and largest possible shares of the SMs of `device`.
+def share_streams(count: int, device: torch.device, sms: int | None = None) -> Shares:
+    """Return `count` streams on disjoint, equal shares of the SMs of `device`: of `sms` SMs, or the largest possible.
+
+    A driver rounds `sms` up to what its architecture launches together; `Shares.sms` says what it has made.
 
     Close the result, or use it in a ``with``. Raises `UsageError` where shares are not available or the device has
     fewer, `GreenContextError` where the driver refuses.
@@ -74,7 +76,7 @@ def share_streams(count: int, device: torch.device) -> Shares:
         raise UsageError(f"shares of the SMs are not available: {reason}")
     device = _with_index(device)
     torch.cuda.synchronize(device)  # makes the device's primary context active, which green contexts build on
-    contexts = GreenContexts(int(count), device.index)
+    contexts = GreenContexts(int(count), device.index, sms)
     try:
         return Shares(contexts, device)
     except BaseException:

@@ -11,10 +11,11 @@ import dataclasses
 import itertools
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from albench.errors import UsageError
 from albench.harness.scenario import Purpose, Scenario
-from albench.methods import method_named
+from albench.methods import lanes_of_one_gpu, method_named
 from albench.methods.cutting import PIPELINES, linear_layers_of, microbatch_fault, most_lanes
 
 
@@ -29,6 +30,10 @@ class Contender:
     """M, of methods that cut their mini-batches."""
     replicas: int = 1
     """Copies of the network, of methods that have several."""
+    lane_kind: Literal["stream", "sm-share"] = "stream"
+    """What a lane of one GPU is, of engines that have lanes there."""
+    lane_sms: int | None = None
+    """Multiprocessors of each share; None: an even split."""
 
     @property
     def takes_lanes(self) -> bool:
@@ -39,6 +44,11 @@ class Contender:
     def takes_microbatches(self) -> bool:
         """Whether it cuts its mini-batches."""
         return self.method in PIPELINES
+
+    @property
+    def takes_lane_kind(self) -> bool:
+        """Whether its lanes may each have multiprocessors of their own."""
+        return lanes_of_one_gpu(self.method, self.engine)
 
     @property
     def takes_replicas(self) -> bool:
@@ -131,6 +141,8 @@ class Grid:
                 lanes=contender.lanes,
                 microbatches=contender.microbatches,
                 replicas=contender.replicas,
+                lane_kind=contender.lane_kind,
+                lane_sms=contender.lane_sms,
                 bridge_width=self.bridge_factor and self.bridge_factor * width,
                 device=self.device,
                 hidden_layers=hidden_layers,

@@ -10,7 +10,11 @@ from dataclasses import dataclass
 
 from albench.errors import UsageError, unknown_name
 from albench.harness.grid import Grid
+from albench.harness.scenario import LANE_KINDS
 from albench.methods import METHODS, method_named
+
+AXES_OF_CONTENDERS = ("lanes", "microbatches", "replicas")
+"""Numbers that belong to a contender and not to the grid: they change only contenders to which they mean something."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +32,9 @@ class Overrides:
     datasets: tuple[str, ...] | None = None
     microbatches: tuple[int, ...] | None = None
     replicas: tuple[int, ...] | None = None
+    lane_kinds: tuple[str, ...] | None = None
+    lane_sms: int | None = None
+    """Multiprocessors of a share of a GPU: lanes there are such shares then."""
     device: str | None = None
     precision: str | None = None
     learning_rate: float | None = None
@@ -41,7 +48,10 @@ class Overrides:
         for engine in self.engines or ():
             if engine not in known:
                 raise unknown_name("engine", engine, known)
-        for name in ("lanes", "microbatches", "replicas"):
+        for kind in self.lane_kinds or ():
+            if kind not in LANE_KINDS:
+                raise unknown_name("lane kind", kind, LANE_KINDS)
+        for name in AXES_OF_CONTENDERS:
             for value in getattr(self, name) or ():
                 if value < 1:
                     raise UsageError(f"{name} is {value}: give a whole number of at least 1")
@@ -59,14 +69,19 @@ class Overrides:
             if (self.methods is None or contender.method in self.methods)
             and (self.engines is None or contender.engine in self.engines)
         ]
-        for name in ("lanes", "microbatches", "replicas"):
-            values = getattr(self, name)
+        for name, axis in (*((name, name) for name in AXES_OF_CONTENDERS), ("lane_kind", "lane_kinds")):
+            values = getattr(self, axis)
             if values is not None:
                 contenders = [
-                    dataclasses.replace(contender, **{name: value})
+                    dataclasses.replace(contender, **{name: value} | ({"lane_sms": None} if value == "stream" else {}))
                     for contender in contenders
                     for value in (values if getattr(contender, f"takes_{name}") else (getattr(contender, name),))
                 ]
+        if self.lane_sms is not None:
+            contenders = [
+                dataclasses.replace(one, lane_kind="sm-share", lane_sms=self.lane_sms) if one.takes_lane_kind else one
+                for one in contenders
+            ]
         changed = dataclasses.replace(
             grid,
             contenders=tuple(dict.fromkeys(contenders)),

@@ -16,7 +16,7 @@ from typing import Literal
 
 from albench.data import dataset_named
 from albench.errors import UsageError, unknown_name
-from albench.methods import FOLDED, lanes_run_components, method_named
+from albench.methods import FOLDED, lanes_of_one_gpu, lanes_run_components, method_named
 from albench.methods.cutting import check_cut, linear_layers_of
 
 Purpose = Literal["time", "input", "accuracy", "control"]
@@ -26,9 +26,10 @@ TIMED: tuple[Purpose, ...] = ("time", "input")
 """What is timed round after round."""
 
 PRECISIONS = ("float32", "float64")
+LANE_KINDS = ("stream", "sm-share")
 DEVICES = ("cpu", "cuda")
 SIZES = ("hidden_layers", "width", "batch_size", "minibatches", "lanes", "microbatches", "replicas")
-ADDED_LATER = ("microbatches", "replicas", "device")
+ADDED_LATER = ("microbatches", "replicas", "device", "lane_kind", "lane_sms")
 """Fields that the first records did not have: at their defaults they are left out of the key, which stays the same."""
 NETWORKS = ("mlp",)
 LARGEST = 2**31 - 1
@@ -76,6 +77,11 @@ class Scenario:
     """Copies of the network that train on a share of each mini-batch; only for methods that do that."""
     device: str = "cpu"
     """Where it runs: "cpu" or "cuda"."""
+    lane_kind: Literal["stream", "sm-share"] = "stream"
+    """What a lane of one GPU is: a stream, or a stream on a share of the multiprocessors that is its own. It means
+    nothing to engines without such lanes."""
+    lane_sms: int | None = None
+    """Multiprocessors of each share, so that lanes are of one size however many there are; None: an even split."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run, in one line."""
@@ -89,7 +95,20 @@ class Scenario:
             raise unknown_name("device", self.device, DEVICES)
         if self.precision not in PRECISIONS:
             raise unknown_name("precision", self.precision, PRECISIONS)
-        for name in (*SIZES, "bridge_width", "seed"):
+        if self.lane_kind not in LANE_KINDS:
+            raise unknown_name("lane kind", self.lane_kind, LANE_KINDS)
+        if self.lane_kind == "sm-share" and not lanes_of_one_gpu(self.method, self.engine):
+            raise UsageError(
+                f"lane kind is 'sm-share': {method.title} {self.engine} has no lanes on one GPU, give lane kind "
+                "'stream', or engine 'streams' or 'graph' of a method that has lanes there"
+            )
+        if self.lane_kind == "sm-share" and self.method == "bp" and self.lanes > 1:
+            raise UsageError(f"lanes is {self.lanes}: BP graph runs on one share of the multiprocessors, give 1")
+        if self.lane_sms is not None and self.lane_kind != "sm-share":
+            raise UsageError(f"lane SMs is {self.lane_sms}: give lane kind 'sm-share' with it")
+        if self.lane_sms is not None and self.lane_sms < 1:
+            raise UsageError(f"lane SMs is {self.lane_sms}: give at least 1, or none for an even split")
+        for name in (*SIZES, "bridge_width", "lane_sms", "seed"):
             if abs(getattr(self, name) or 0) > LARGEST:
                 raise UsageError(f"{name.replace('_', ' ')} is too large: give a whole number of at most {LARGEST}")
         for name in SIZES:
@@ -138,10 +157,18 @@ class Scenario:
             return self._baseline_series(title)
         name = title if (self.method, self.engine) == ("bp", "eager") else f"{title} {self.engine}"
         threads_unsaid = self.engine in ("fused", "compiled") or (self.method, self.engine) == ("bp", "graph")
-        if self.engine == "serial" or (threads_unsaid and self.lanes == 1):
+        on_a_share = self.lane_kind == "sm-share"
+        if self.engine == "serial" or (threads_unsaid and self.lanes == 1 and not on_a_share):
             return name
-        lane = "lane" if lanes_run_components(self.method, self.engine) else "thread"
-        return f"{name}, {self.lanes} {lane}{'' if self.lanes == 1 else 's'}"
+        if on_a_share or lanes_run_components(self.method, self.engine):
+            return f"{name}, {self._so_many_lanes}"
+        return f"{name}, {self.lanes} thread{'' if self.lanes == 1 else 's'}"
+
+    @property
+    def _so_many_lanes(self) -> str:
+        lane = "lane" if self.lane_kind == "stream" or self.lane_sms else "SM share"
+        size = f" of {self.lane_sms} SMs" if self.lane_sms else ""
+        return f"{self.lanes} {lane}{'' if self.lanes == 1 else 's'}{size}"
 
     def _baseline_series(self, title: str) -> str:
         """The series of a method beside AL and BP: its engine goes without saying where it is the method's first."""
@@ -150,7 +177,7 @@ class Scenario:
         if self.method == "al-ddp":
             parts.append(f"{self.replicas} replica{'' if self.replicas == 1 else 's'}")
         if self.method != "al-ddp" or self.lanes > 1:
-            parts.append(f"{self.lanes} lane{'' if self.lanes == 1 else 's'}")
+            parts.append(self._so_many_lanes)
         if method.microbatches:
             parts.append(f"M = {self.microbatches}")
         return ", ".join(parts)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from albench.errors import UsageError, unknown_name
+from albench.harness import gpu_grids
 from albench.harness.grid import (
     AL_FUSED,
     AL_SERIAL,
@@ -28,7 +29,6 @@ from albench.harness.grid import (
 from albench.harness.overrides import Overrides
 from albench.harness.scenario import Scenario
 from albench.machine import usable_cores
-from albench.methods import method_named
 from albench.methods.cutting import linear_layers_of
 
 
@@ -186,29 +186,6 @@ def _devices(lanes: int) -> list[Grid]:
     return with_input([of(hidden_layers) for hidden_layers in dict.fromkeys((DEVICES_LAYERS, 4 * lanes))])
 
 
-def _gpu(cores: int) -> list[Grid]:  # noqa: ARG001 - the lanes are streams, not cores
-    al = [Contender(method="al", engine=engine) for engine in ("serial", "fused")]
-    al += [Contender(method="al", engine=engine, lanes=GPU_LANES) for engine in ("streams", "graph")]
-    bp = [Contender(method="bp", engine=engine) for engine in ("eager", "compiled", "graph")]
-    # Pipelines of BP on the very lanes that AL has: one length of run, as they are there to be compared with, and from
-    # the depth on at which every lane has a layer.
-    cut = [
-        Contender(method=method, engine=engine, lanes=GPU_LANES, microbatches=microbatches)
-        for method in ("gpipe", "1f1b")
-        for engine in ("streams", "graph")
-        for microbatches in method_named(method).microbatches
-    ]
-    grids = []
-    for width in (256, 1024):
-        sizes: Regime = {"widths": (width,), "batch_sizes": (128,)}
-        depths = (2, 4, 8, 16, 32, 64, 128)
-        grids += [
-            Grid(contenders=(*al, *bp), hidden_layers=depths, minibatches=(32, 96, 256), device="cuda", **sizes),
-            Grid(contenders=tuple(cut), hidden_layers=(8, 32, 128), minibatches=(96,), device="cuda", **sizes),
-        ]
-    return with_input(grids)
-
-
 def _harness(cores: int) -> list[Grid]:  # noqa: ARG001 - nothing runs
     return [
         Grid(
@@ -224,7 +201,6 @@ def _harness(cores: int) -> list[Grid]:  # noqa: ARG001 - nothing runs
 
 
 DEVICES_LAYERS = 16
-GPU_LANES = 8
 MOST_BASELINE_LANES = 8
 BASELINE_LAYERS, BASELINE_BATCH = 8, 256
 BASELINE_SECONDS = 400.0
@@ -302,7 +278,19 @@ SUITES: dict[str, Suite] = {
         sweep_seconds=BASELINE_SECONDS,
     ),
     "gpu": Suite(
-        description="depth ℓ to 128 on a CUDA device: every engine of AL and of BP", grids=_gpu, lanes_on=None
+        description="depth ℓ to 128 on a CUDA device: every engine of AL and of BP",
+        grids=gpu_grids.depth,
+        lanes_on=None,
+    ),
+    "gpu-lanes": Suite(
+        description="AL, GPipe and 1F1B on 1 to 16 equal shares of a GPU, each as if it were a device",
+        grids=gpu_grids.lanes,
+        lanes_on=None,
+    ),
+    "gpu-map": Suite(
+        description="AL's fast engines and BP's on a CUDA device, over depth × batch and depth × width",
+        grids=gpu_grids.size_map,
+        lanes_on=None,
     ),
     "harness": Suite(
         description="200 cases that do nothing: what the harness itself costs", grids=_harness, lanes_on=None, rounds=1

@@ -83,6 +83,8 @@ CHANGE_KEYS = AXIS_KEYS | {
     "lanes": (Wholes, WHOLES),
     "microbatches": (Wholes, WHOLES),
     "replicas": (Wholes, WHOLES),
+    "lane_kinds": (Names, 'a list of "stream" and "sm-share"'),
+    "lane_sms": (Whole, WHOLE),
 }
 GRID_KEYS = AXIS_KEYS | {
     "contenders": (Annotated[tuple[dict[str, Any], ...], msgspec.Meta(min_length=1)], TABLES),
@@ -97,6 +99,8 @@ CONTENDER_KEYS: dict[str, tuple[Any, str]] = {
     "lanes": (Whole | Literal["cores"], 'a whole number, or "cores" for as many as there are'),
     "microbatches": (Whole, WHOLE),
     "replicas": (Whole | Literal["cores"], 'a whole number, or "cores" for as many as there are'),
+    "lane_kind": (Literal["stream", "sm-share"], '"stream" or "sm-share"'),
+    "lane_sms": (Whole, WHOLE),
 }
 REQUIRED = ("contenders", "hidden_layers", "widths", "batch_sizes", "minibatches")
 

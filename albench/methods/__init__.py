@@ -102,6 +102,14 @@ def lanes_run_components(method: str, engine: str) -> bool:
     return engine in method_named(method).lane_engines
 
 
+def lanes_of_one_gpu(method: str, engine: str) -> bool:
+    """Whether the lanes of this engine are streams of one GPU, which may each have multiprocessors of their own.
+
+    BP's recorded step is one lane of them.
+    """
+    return engine in method_named(method).cuda_engines
+
+
 def make_trainer(method: str, options: TrainerOptions) -> Trainer:
     """Return a trainer of `method`, freshly initialised from ``options.seed``."""
     module = importlib.import_module(method_named(method).module)

@@ -26,6 +26,8 @@ class AssociatedTrainer(Trainer):
             learning_rate=options.learning_rate,
             distinct_targets=options.distinct_targets,
             lanes=options.lanes,
+            lane_kind=options.lane_kind,
+            lane_sms=options.lane_sms,
             trace=options.trace,
         )
         self._distinct_targets = options.distinct_targets

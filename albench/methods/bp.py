@@ -4,19 +4,24 @@ The step that a user would write: softmax cross-entropy, backward, one fused Ada
 launched is the engine: "eager", "compiled" or "graph" (`albench.methods.step`). K threads share each operator's work,
 which is the other way to use the hardware that AL uses for K lanes.
 
+"graph" can be held to one share of a GPU's multiprocessors (lane kind "sm-share"), which stands in for a device: the
+BP of one lane, beside which pipelines on such shares are to be seen.
+
 On a CUDA device the arithmetic is that of AL's engines: products in float32, fixed kernels, the learning rate a float32
 on the device, in every engine of BP. So they end with the same bits, and neither method is timed with the faster sums.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from albench.engines.batch import Batch, as_allocated, check_batch
 from albench.engines.engine import intra_op_threads
+from albench.engines.lanes import Lanes, cuda_lanes
 from albench.engines.precision import exact_arithmetic
 from albench.methods.flops import back_propagation_flops
 from albench.methods.network import twin
@@ -43,7 +48,13 @@ class BackPropagationTrainer(Trainer):
             fused=True,
             capturable=on_cuda,
         )
-        self._step = make_step(options.engine, self._network, self._optimizer, device)
+        self._share: Lanes | None = None
+        if options.lane_kind == "sm-share":
+            self._share = cuda_lanes(1, device, options.lane_kind, options.lane_sms)
+            self.lane_kind = "sm-share"
+        stream = self._share.streams[0] if self._share else None
+        self._step = make_step(options.engine, self._network, self._optimizer, device, stream=stream)
+        self._step.notes += self._share.notes if self._share else ()
         self.notes = self._step.notes
         self._classes = options.classes
         self._minibatches_seen = 0
@@ -62,7 +73,7 @@ class BackPropagationTrainer(Trainer):
     def train(self, batches: Iterable[Batch]) -> None:
         """Train on mini-batches, one step each."""
         like = next(self._network.parameters())
-        with torch.enable_grad(), intra_op_threads(self.lanes), exact_arithmetic(like.device):
+        with torch.enable_grad(), intra_op_threads(self.lanes), exact_arithmetic(like.device), self._on_its_lane():
             for batch in batches:
                 # The same look at the input that AL's engines take, so that neither has the shorter way.
                 x, y = check_batch(batch, minibatch=self._minibatches_seen, classes=self._classes, like=like)
@@ -71,10 +82,28 @@ class BackPropagationTrainer(Trainer):
                 self._last_loss = self._step(x, y)
                 self._minibatches_seen += 1
 
+    @contextlib.contextmanager
+    def _on_its_lane(self) -> Iterator[None]:
+        """Let work go to the share of the multiprocessors, where there is one, after and before the caller's."""
+        if self._share is None:
+            yield
+            return
+        caller, own = self._share.caller(), self._share.streams[0]
+        own.wait_stream(caller)
+        with self._share.on(0):
+            yield
+        caller.wait_stream(own)
+
     def predict(self, x: Tensor) -> Tensor:
         """Return the logits for x ``[B, …]``."""
         logits: Tensor = self._network(x)
         return logits
+
+    def close(self) -> None:
+        """Give back the recording and the share of the multiprocessors. The network stays usable."""
+        if self._share is not None:
+            self._step.release()
+            self._share.close()
 
     @property
     def losses(self) -> list[dict[str, float]]:

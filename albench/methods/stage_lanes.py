@@ -35,7 +35,7 @@ from albench.engines.batch import Batch, as_allocated, check_batch
 from albench.engines.capture import record
 from albench.engines.engine import intra_op_threads
 from albench.engines.graph import PATIENCE
-from albench.engines.lanes import LaneKind, cuda_lanes
+from albench.engines.lanes import cuda_lanes
 from albench.engines.precision import exact_arithmetic
 from albench.engines.slots import Layout, layout_of
 from albench.errors import UsageError
@@ -156,9 +156,7 @@ class StageLanesTrainer(Trainer):
     device_types: ClassVar[frozenset[str]] = frozenset({"cuda"})
     """Devices that it runs on; tests add the CPU, where all lanes are one."""
 
-    def __init__(
-        self, options: TrainerOptions, *, clock: Clock, captured: bool, lane_kind: LaneKind = "stream"
-    ) -> None:
+    def __init__(self, options: TrainerOptions, *, clock: Clock, captured: bool) -> None:
         """`clock`: `albench.schedule.gpipe` or `one_f_one_b`. `captured`: engine ``graph``, else ``streams``.
 
         ``options.lanes`` is the number of stages, ``options.microbatches`` M. Raises `UsageError` for a device that is
@@ -175,7 +173,7 @@ class StageLanesTrainer(Trainer):
         self._stages = Stages(cut_stages(self.network, options.lanes), options.learning_rate)
         self._like = next(self.network.parameters())
         self._device = self._like.device
-        self._lanes = cuda_lanes(options.lanes, self._device, lane_kind)
+        self._lanes = cuda_lanes(options.lanes, self._device, options.lane_kind, options.lane_sms)
         self._runner = TickRunner(ticks, self._lanes)
         self._microbatches = options.microbatches
         self._classes = options.classes
@@ -188,7 +186,7 @@ class StageLanesTrainer(Trainer):
         self.recordings = 0
         """Steps recorded so far; replays do not count."""
         self.lanes = options.lanes
-        self.lane_kind = "sm-share" if lane_kind == "sm-share" else "cuda-stream"
+        self.lane_kind = "sm-share" if options.lane_kind == "sm-share" else "cuda-stream"
         self.device = options.device
         self.notes = self._lanes.notes
         self.effective_parameters = sum(p.numel() for p in self.network.parameters())

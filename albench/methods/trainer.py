@@ -36,6 +36,10 @@ class TrainerOptions:
     """Copies of the network that train on a share of each mini-batch, where the method does that."""
     device: str = "cpu"
     """Where the network is and the mini-batches come from: "cpu" or "cuda"."""
+    lane_kind: Literal["stream", "sm-share"] = "stream"
+    """What a lane of one GPU is, where the method has lanes there."""
+    lane_sms: int | None = None
+    """Multiprocessors of each share; None: as many as an even split gives."""
 
 
 class Trainer(ABC):

@@ -118,9 +118,8 @@ def standings_table(contest: Contest) -> Table | None:
 
 def grid_tables(contest: Contest) -> list[Table]:
     """Return speed over lanes × microbatches for each pipeline, BP on one lane being 1; none without that BP."""
-    if contest.one_lane is None:
-        return []
-    return [_grid_table(contest, grid, contest.one_lane) for grid in grids_of(contest)]
+    measures = [(grid, contest.one_lane_beside(grid.way)) for grid in grids_of(contest)]
+    return [_grid_table(contest, grid, one_lane) for grid, one_lane in measures if one_lane is not None]
 
 
 def _grid_table(contest: Contest, grid: Grid, one_lane: Standing) -> Table:
@@ -212,5 +211,6 @@ def _csv_row(contest: Contest, one: Standing) -> dict[str, object]:
                 f"speed_against_{name}_low": ratio.low,
                 f"speed_against_{name}_high": ratio.high,
             }
-    share = efficiency(one, contest.one_lane) if contest.one_lane else None
+    one_lane = contest.one_lane_beside(one.engine)
+    share = efficiency(one, one_lane) if one_lane else None
     return row | {"efficiency": share.estimate if share else None}

@@ -17,6 +17,7 @@ from functools import cached_property
 from albench.analysis import baselines
 from albench.analysis.baselines import Side, Standing
 from albench.harness.records import Record, is_measured
+from albench.harness.scenario import Scenario
 from albench.methods import FOLDED, METHODS, method_named
 from albench.methods.cutting import PIPELINES
 from albench.report.failures import Failure, failures_of
@@ -57,7 +58,11 @@ class Contest:
     @cached_property
     def one_lane(self) -> Standing | None:
         """BP's fastest way on one lane."""
-        return baselines.one_lane(self.standings)
+        return self.one_lane_beside("")
+
+    def one_lane_beside(self, way: str) -> Standing | None:
+        """BP's fastest way on one lane of the kind that `way` has; None where it was not measured."""
+        return baselines.one_lane(one for one in self.standings if kind_of_lanes(one.engine) == kind_of_lanes(way))
 
     @property
     def effective_parameters(self) -> tuple[int, ...]:
@@ -101,7 +106,19 @@ def _contest(work: Work, hidden_layers: int, minibatches: int, *, title: str, re
 
 def _cut(record: Record) -> tuple[str, str, int, int]:
     scenario = record.scenario
-    return scenario.method, scenario.engine, scenario.lanes, scenario.microbatches
+    return scenario.method, _way(scenario), scenario.lanes, scenario.microbatches
+
+
+def _way(scenario: Scenario) -> str:
+    """Return the engine, and what its lanes are where they are not the usual ones."""
+    if scenario.lane_kind == "stream":
+        return scenario.engine
+    return f"{scenario.engine} on {f'shares of {scenario.lane_sms} SMs' if scenario.lane_sms else 'SM shares'}"
+
+
+def kind_of_lanes(way: str) -> str:
+    """Return what the lanes of an engine are, as in "graph on shares of 8 SMs"; empty where they are the usual ones."""
+    return way.partition(" on ")[2]
 
 
 def side_of(method: str) -> Side:
@@ -123,7 +140,7 @@ def _standing(name: str, records: Sequence[Record]) -> Standing:
     return Standing(
         name=name,
         method=scenario.method,
-        engine=scenario.engine,
+        engine=_way(scenario),
         side=side_of(scenario.method),
         # Lanes that really ran; AL's copies have so many each.
         lanes=scenario.replicas * scenario.lanes if scenario.method == "al-ddp" else last.lanes,
@@ -142,6 +159,8 @@ class Grid:
 
     name: str
     method: str
+    way: str
+    """Its engine, and what its lanes are where they are not the usual ones."""
     lanes: tuple[int, ...]
     microbatches: tuple[int, ...]
     cells: dict[tuple[int, int], Standing]
@@ -159,14 +178,16 @@ def grids_of(contest: Contest) -> list[Grid]:
             tried[one.method, one.engine].setdefault((one.lanes, one.microbatches), one)
     grids = []
     for method in PIPELINES:
-        for engine in METHODS[method].engines:
-            if not (places := tried.get((method, engine))):
-                continue
+        engines = METHODS[method].engines
+        ways = sorted((engines.index(way.split()[0]), way) for one, way in tried if one == method)
+        for _, engine in ways:
+            places = tried[method, engine]
             title = METHODS[method].title
             grids.append(
                 Grid(
-                    name=title if engine == METHODS[method].engines[0] else f"{title} {engine}",
+                    name=title if engine == engines[0] else f"{title} {engine}",
                     method=method,
+                    way=engine,
                     lanes=tuple(sorted({lanes for lanes, _ in places})),
                     microbatches=tuple(sorted({microbatches for _, microbatches in places})),
                     cells={place: one for place, one in places.items() if one is not None},

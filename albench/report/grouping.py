@@ -81,7 +81,8 @@ def series_order(record: Record) -> tuple[object, ...]:
     scenario = record.scenario
     method = list(METHODS).index(scenario.method)
     engine = METHODS[scenario.method].engines.index(scenario.engine)
-    return (method, engine, scenario.lanes, scenario.replicas, scenario.microbatches)
+    lanes = (scenario.lane_kind, scenario.lane_sms or 0, scenario.lanes)
+    return (method, engine, *lanes, scenario.replicas, scenario.microbatches)
 
 
 def by_series(records: Sequence[Record]) -> dict[str, list[Record]]:

@@ -78,9 +78,9 @@ def fake_shares(monkeypatch, reason=None):
     closed = []
     module = types.ModuleType("albench.engines.shares")
     module.unavailable_reason = lambda device: reason
-    module.share_streams = lambda count, device: types.SimpleNamespace(
+    module.share_streams = lambda count, device, sms: types.SimpleNamespace(
         streams=[FakeStream(device) for _ in range(count)],
-        sms=[16] * count,
+        sms=[sms or 16] * count,
         leftover_sms=4,
         close=lambda: closed.append(count),
     )
@@ -97,6 +97,20 @@ def test_shares_say_how_many_multiprocessors_a_lane_has_and_are_given_back_once(
     lanes.close()
     lanes.close()
     assert closed == [3]
+
+
+def test_shares_may_be_of_a_size(monkeypatch):
+    """So that one lane is as large as one of many: a stand-in for a device."""
+    fake_shares(monkeypatch)
+    assert cuda_lanes(2, torch.device("cuda:0"), "sm-share", 8).notes[0].startswith("SMs of each lane: 8, 8;")
+
+
+def test_a_size_that_makes_no_sense_is_refused():
+    for size in (0, -8, 1.5, "8"):
+        with pytest.raises(UsageError, match=f"lane_sms is {size!r}: give a whole number of at least 1, or None"):
+            make_engine("graph", network(4), lane_kind="sm-share", lane_sms=size)
+    with pytest.raises(UsageError, match='lane_sms is 8: give lane_kind "sm-share" with it'):
+        make_engine("graph", network(4), lane_sms=8)
 
 
 def test_a_device_that_cannot_be_shared_is_refused_with_the_reason(monkeypatch):
@@ -124,14 +138,15 @@ def test_a_closed_engine_has_no_lanes_to_run_on(name):
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("name", ON_CPU)
-def test_shares_of_the_multiprocessors_train_the_same_network(name):
+@pytest.mark.parametrize("sms", [None, 8])
+def test_shares_of_the_multiprocessors_train_the_same_network(name, sms):
     """On a share the libraries may pick other kernels: a tolerance."""
     if reason := shares.unavailable_reason(torch.device("cuda", torch.cuda.current_device())):
         pytest.skip(reason)
     data = batches(30, ragged=3, dtype=torch.float64)
     serial, _ = trained_on("cuda", "serial", data, net=network(8, dtype=torch.float64))
     net = network(8, dtype=torch.float64).cuda()
-    with make_engine(name, net, lanes=4, lane_kind="sm-share", learning_rate=1e-2) as engine:
+    with make_engine(name, net, lanes=4, lane_kind="sm-share", lane_sms=sms, learning_rate=1e-2) as engine:
         engine.fit(moved(data, "cuda"))
         state = engine.state_dict()
         assert engine.lane_kind == "sm-share"

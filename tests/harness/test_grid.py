@@ -58,6 +58,32 @@ def test_overrides_reach_only_the_methods_that_take_them():
         Overrides(microbatches=(0,))
 
 
+def test_shares_of_a_gpu_reach_only_the_engines_with_lanes_there():
+    grid = Grid(
+        contenders=(
+            Contender(method="bp", engine="eager"),
+            Contender(method="al", engine="fused"),
+            Contender(method="al", engine="graph", lanes=2),
+        ),
+        hidden_layers=(8,),
+        widths=(8,),
+        batch_sizes=(24,),
+        minibatches=(3,),
+        device="cuda",
+    )
+
+    def found(overrides):
+        (changed,) = overrides.apply(grid)
+        return [(one.engine, one.lane_kind, one.lane_sms) for one in changed.scenarios()]
+
+    others = [("eager", "stream", None), ("fused", "stream", None)]
+    both = Overrides(lane_kinds=("stream", "sm-share"))
+    assert found(both) == [*others, ("graph", "stream", None), ("graph", "sm-share", None)]
+    assert found(Overrides(lane_sms=8)) == [*others, ("graph", "sm-share", 8)]
+    with pytest.raises(UsageError, match="did you mean 'sm-share'"):
+        Overrides(lane_kinds=("sm-shares",))
+
+
 def test_compiled_bp_can_be_put_into_a_suite():
     contender = bp_compiled(2)
     assert contender.takes_lanes

@@ -227,12 +227,15 @@ def test_the_key_changes_with_every_field(field):
         "microbatches": 2,
         "replicas": 2,
         "device": "cuda",
+        "lane_kind": "sm-share",
     }.get(field, 6)
     if other is None:
         return  # there is only one network so far
     base = {
         "microbatches": {"method": "gpipe", "engine": "ranks"},
         "replicas": {"method": "al-ddp", "engine": "threads"},
+        "lane_kind": {"engine": "graph"},
+        "lane_sms": {"engine": "graph", "lane_kind": "sm-share"},
     }.get(field, {})
     changes = {field: other} | ({"engine": "eager"} if field == "method" else {})
     assert scenario(**base, **changes).key != scenario(**base).key

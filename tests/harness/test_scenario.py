@@ -59,6 +59,23 @@ REFUSED = {
         r"AL \+ DDP needs .* 5 replicas, try 20 or 25",
     ),
     "more shares than rows": ("ddp", {"lanes": 32}, "batch size is 24: .* try 32$"),
+    "shares of a CPU": (
+        "al",
+        {"lane_kind": "sm-share"},
+        "lane kind is 'sm-share': AL serial has no lanes on one GPU, give lane kind 'stream', or engine 'streams' or",
+    ),
+    "lanes of an unknown kind": ("al", {"lane_kind": "sm-shares"}, "unknown lane kind 'sm-shares'.*sm-share"),
+    "a size of no shares": ("al", {"engine": "graph", "lane_sms": 8}, "lane SMs is 8: give lane kind 'sm-share' with"),
+    "shares of nothing": (
+        "al",
+        {"engine": "graph", "lane_kind": "sm-share", "lane_sms": 0},
+        "lane SMs is 0: give at least 1",
+    ),
+    "BP on many shares": (
+        "bp",
+        {"engine": "graph", "lane_kind": "sm-share"},
+        "lanes is 2: BP graph runs on one share of the multiprocessors, give 1",
+    ),
     "odd depth": ("al-ddp", {"hidden_layers": 3}, r"hidden layers is 3: AL \+ DDP folds an even number .* try 2 or 4"),
     "odd depth with a bridge": ("bp", {"hidden_layers": 3, "bridge_width": 9}, "a bridge in the middle needs an even"),
 }
@@ -131,6 +148,15 @@ NAMES = {
     "DDP, 2 lanes": ("ddp", {}),
     "AL + DDP, 2 replicas": ("al-ddp", {"replicas": 2, "lanes": 1}),
     "AL + DDP, 2 replicas, 2 lanes": ("al-ddp", {"replicas": 2}),
+    "AL graph, 2 lanes": ("al", {"engine": "graph"}),
+    "AL graph, 2 SM shares": ("al", {"engine": "graph", "lane_kind": "sm-share"}),
+    "AL graph, 2 lanes of 8 SMs": ("al", {"engine": "graph", "lane_kind": "sm-share", "lane_sms": 8}),
+    "BP graph": ("bp", {"engine": "graph", "lanes": 1}),
+    "BP graph, 1 lane of 8 SMs": ("bp", {"engine": "graph", "lanes": 1, "lane_kind": "sm-share", "lane_sms": 8}),
+    "GPipe graph, 2 lanes of 8 SMs, M = 4": (
+        "gpipe",
+        {"engine": "graph", "microbatches": 4, "lane_kind": "sm-share", "lane_sms": 8},
+    ),
 }
 
 

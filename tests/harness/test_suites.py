@@ -55,8 +55,9 @@ def test_devices_has_the_same_network_and_one_that_grows_with_the_lanes():
     assert {s.hidden_layers for s in scenarios if s.lanes == 1} == {16, 4}
 
 
-def test_the_gpu_suite_runs_on_a_gpu_only():
-    assert {scenario.device for scenario in suite_scenarios("gpu")} == {"cuda"}
+@pytest.mark.parametrize("name", [name for name in SUITES if name.startswith("gpu")])
+def test_the_gpu_suites_run_on_a_gpu_only(name):
+    assert {scenario.device for scenario in suite_scenarios(name)} == {"cuda"}
 
 
 def test_other_lanes_give_a_suite_everyone_on_them():
@@ -74,13 +75,36 @@ def test_other_lanes_change_a_suite_that_names_its_own():
     assert {one.lanes for one in scenarios if one.engine == "graph" and one.method != "bp"} == {2}
 
 
-def test_the_gpu_suite_has_pipelines_of_bp_on_the_lanes_of_al():
-    found = {(one.method, one.engine, one.lanes) for one in suite_scenarios("gpu") if one.lanes > 1}
-    assert found == {(method, engine, 8) for method in ("al", "gpipe", "1f1b") for engine in ("streams", "graph")}
+def test_all_lanes_of_one_gpu_are_alike():
+    """A lane stands in for a device: one alone is as large as one of sixteen, whoever is on it."""
+    found = suite_scenarios("gpu-lanes")
+    deepest = [one for one in found if one.hidden_layers == 32]
+    lanes = {method: {one.lanes for one in deepest if one.method == method} for method in ("al", "gpipe", "1f1b")}
+    assert lanes == {"al": {1, 2, 4, 8, 16}, "gpipe": {2, 4, 8, 16}, "1f1b": {2, 4, 8, 16}}
+    on_lanes = [one for one in found if one.lane_kind == "sm-share"]
+    assert {one.lane_sms for one in on_lanes} == {8}
+    assert {(one.method, one.lanes) for one in found if one.lane_kind == "stream"} == {("bp", 1)}, "the whole card"
+    assert {(one.hidden_layers, one.lanes) for one in found if one.method == "al"} >= {(2, 1), (4, 2), (8, 4), (16, 8)}
+    streams = suite_scenarios("gpu-lanes", Overrides(lane_kinds=("stream",)))
+    assert {(one.lane_kind, one.lane_sms) for one in streams} == {("stream", None)}
+
+
+def test_the_map_goes_to_sizes_that_fill_a_card():
+    found = suite_scenarios("gpu-map")
+    assert {one.batch_size for one in found} == {32, 128, 512, 2048}
+    assert {one.width for one in found} == {64, 256, 512, 1024, 2048}
+    assert {(one.method, one.engine) for one in found} == {
+        ("al", "fused"),
+        ("al", "graph"),
+        ("bp", "graph"),
+        ("bp", "compiled"),
+    }
 
 
 @pytest.mark.parametrize("cores", [1, 2, 8])
-@pytest.mark.parametrize("name", sorted(set(SUITES) - {"quickstart", "quick", "accuracy", "harness"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(SUITES) - {"quickstart", "quick", "accuracy", "harness", "gpu-lanes", "gpu-map"})
+)
 def test_a_suite_shows_the_share_of_the_input_pipeline(name, cores):
     """Each such case is one that the suite measures with its data in memory too, or there would be no share."""
     scenarios = suite_scenarios(name, cores=cores)
@@ -101,9 +125,9 @@ def test_other_axes_give_it_no_more_cases():
 
 
 def test_a_network_too_shallow_for_the_lanes_of_a_pipeline_is_left_out_where_a_deeper_one_is_not():
-    """`albench run gpu --hidden-layers 2,16` still has AL and BP at both."""
-    found = suite_scenarios("gpu", Overrides(hidden_layers=(2, 16)))
-    assert {one.hidden_layers for one in found if one.method == "gpipe"} == {16}
+    """`albench run gpu-lanes --hidden-layers 2,16` still has AL and BP at both."""
+    found = suite_scenarios("gpu-lanes", Overrides(hidden_layers=(2, 16)))
+    assert {one.hidden_layers for one in found if one.method == "gpipe" and one.lanes == 8} == {16}
     assert {one.hidden_layers for one in found if one.method == "bp"} == {2, 16}
-    with pytest.raises(UsageError, match="lanes is 8: GPipe cuts the network into 8 stages"):
-        suite_scenarios("gpu", Overrides(hidden_layers=(2,), methods=("gpipe",)))
+    with pytest.raises(UsageError, match="lanes is 4: GPipe cuts the network into 4 stages"):
+        suite_scenarios("gpu-lanes", Overrides(hidden_layers=(2,), methods=("gpipe",)))

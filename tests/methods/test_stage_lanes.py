@@ -48,8 +48,8 @@ def options(**changes):
     return TrainerOptions(**{**given, "learning_rate": RATE, "lanes": 4, "microbatches": 4, "seed": 3, **changes})
 
 
-def trainer(clock=gpipe, *, captured=False, lane_kind="stream", **changes):
-    return OnCpu(options(**changes), clock=clock, captured=captured, lane_kind=lane_kind)
+def trainer(clock=gpipe, *, captured=False, **changes):
+    return OnCpu(options(**changes), clock=clock, captured=captured)
 
 
 class Reference:
