@@ -30,7 +30,7 @@ def update_rows(
     squares: list[Tensor],
     steps: list[Tensor],
     *,
-    rate: float,
+    rate: float | Tensor,
     weight_decay: float,
 ) -> None:
     """Update rows in place at one rate; `steps` hold the number of the update that this one is."""
@@ -58,11 +58,11 @@ def lean_step(optimizer: torch.optim.Optimizer) -> None:
 
     On the CPU that is 0.03 ms of 0.13 for a component of AL, and more where one optimizer holds a whole deep network:
     every method here takes its steps through this, so that none is timed with another one's overhead. The first step
-    makes Adam's state, and cases that are rare, and devices, stay the optimizer's own affair.
+    makes Adam's state, and cases that are rare stay the optimizer's own affair.
     """
     state, groups = optimizer.state, optimizer.param_groups
     plain = all(
-        p.grad is not None and not p.is_cuda and p in state and p.dtype == group["params"][0].dtype
+        p.grad is not None and p in state and p.dtype == group["params"][0].dtype
         for group in groups
         for p in group["params"]
     )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from albench.component import ComponentNetwork
 from albench.engines.engine import Input, TaskEngine
+from albench.engines.options import EngineOptions
 
 
 class SerialEngine(TaskEngine):
@@ -12,6 +14,11 @@ class SerialEngine(TaskEngine):
 
     name = "serial"
     lane_kind = "cpu-thread"
+
+    def __init__(self, network: ComponentNetwork, options: EngineOptions) -> None:
+        super().__init__(network, options)
+        if self.device.type == "cuda":
+            self.lane_kind = "cuda-stream"
 
     def _choose_lanes(self) -> int:
         return 1

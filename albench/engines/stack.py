@@ -264,11 +264,19 @@ class Stack:
         leaves = self._whole
         if by_column:
             leaves = {n: self._flat[n][0].view(len(self), *c.stacked_shape) for n, c in self._columns.items()}
-            if not self._explicit:
-                leaves = {name: leaf.detach().requires_grad_(True) for name, leaf in leaves.items()}
+        if not self._explicit:
+            # New ones: a leaf remembers on which stream its gradient was first asked for, and a recording has its own.
+            leaves = {name: leaf.detach().requires_grad_(True) for name, leaf in leaves.items()}
         update, found = self._derive(0, leaves, features, target)
         by_name = {name: gradient.flatten(1) for name, gradient in zip(self._names, found, strict=True)}
-        if by_column:
+        fused = active is None and not by_column and not callable(self._options.learning_rate)
+        if fused:
+            # All rows learn at one rate: the fused kernel reads and writes everything once.
+            torch.cat([by_name[name] for name in self._columns], 1, out=self._gradients)
+            self.steps.add_(1)
+            assert not callable(self._options.learning_rate)
+            self._update_slots(0, len(self), self._options.learning_rate)
+        elif by_column:
             for name, column in self._columns.items():
                 weights, means, squares = self._flat[name]
                 update_whole(
@@ -292,7 +300,8 @@ class Stack:
                 weight_decay=weight_decay,
                 active=active_K1,
             )
-        self.steps.add_(1 if active is None else active)
+        if not fused:
+            self.steps.add_(1 if active is None else active)
         losses = [loss.detach() for loss in update.losses.values()]
         keep_idle([self._losses[name] for name in update.losses], losses, active)
         return update.features, update.target
@@ -346,17 +355,21 @@ class Stack:
         """Update slots low … high-1 with Adam: one fused call for each group and each run of slots at the same rate."""
         self.steps[low:high].add_(1)
         for start, stop, base in self._equal_rates(minibatch, low, high):
-            for rows, rate in zip(self._group_rows, self._group_rates, strict=True):
-                weights, gradients, means, squares = (r[start:stop] for r in rows)
-                update_rows(
-                    weights,
-                    gradients,
-                    means,
-                    squares,
-                    self._step_rows[start:stop],
-                    rate=base * rate,
-                    weight_decay=self._options.weight_decay,
-                )
+            self._update_slots(start, stop, base)
+
+    def _update_slots(self, start: int, stop: int, base: float) -> None:
+        """Update slots start … stop-1 at one base rate; their steps count this update already."""
+        for rows, rate in zip(self._group_rows, self._group_rates, strict=True):
+            weights, gradients, means, squares = (r[start:stop] for r in rows)
+            update_rows(
+                weights,
+                gradients,
+                means,
+                squares,
+                self._step_rows[start:stop],
+                rate=base * rate,
+                weight_decay=self._options.weight_decay,
+            )
 
     def _equal_rates(self, minibatch: int, low: int, high: int) -> list[tuple[int, int, float]]:
         """Return (start, stop, rate) of runs of slots whose mini-batches have the same base rate."""

@@ -77,6 +77,10 @@ class Tick:
         self._rate = torch.ones(self.count, dtype=kind, device=device)
         self._mean_correction = torch.ones_like(self._rate)
         self._root_correction = torch.ones_like(self._rate)
+        self._sides: list[Any] = []
+        """Where there are streams: one for each stack but the first, which runs on the tick's own."""
+        if device.type == "cuda":
+            self._sides = [torch.cuda.Stream(device) for _ in self._stacks[1:]]  # type: ignore[no-untyped-call]
         self._features: list[Tensor] = []
         self._targets: list[Target] = []
         features, target = first.features.unsqueeze(0), map_target(lambda t: t.unsqueeze(0), first.target)
@@ -137,19 +141,23 @@ class Tick:
         step_size = self._rate * self._mean_correction
         handed_on = []
         start = 0
-        for stack, features, target in zip(self._stacks, self._features, self._targets, strict=True):
-            slots = slice(start, start + len(stack))
-            handed_on.append(
-                stack.advance(
-                    features,
-                    target,
-                    rate=step_size[slots],
-                    root_correction=self._root_correction[slots],
-                    active=self._active[slots] if masked else None,
-                    by_column=self.compiled,
-                )
-            )
-            start = slots.stop
+        with self._side_by_side() as on_its_own:
+            for i, (stack, features, target) in enumerate(
+                zip(self._stacks, self._features, self._targets, strict=True)
+            ):
+                slots = slice(start, start + len(stack))
+                with on_its_own(i):
+                    handed_on.append(
+                        stack.advance(
+                            features,
+                            target,
+                            rate=step_size[slots],
+                            root_correction=self._root_correction[slots],
+                            active=self._active[slots] if masked else None,
+                            by_column=self.compiled,
+                        )
+                    )
+                start = slots.stop
         # From the end, because what is handed on may be an input buffer itself: labels go through as they are.
         for i in reversed(range(len(self._stacks))):
             before = handed_on[i - 1] if i else (self._features[0], self._targets[0])
@@ -162,6 +170,19 @@ class Tick:
         self._root_correction.copy_(root)
         _shift(self._rate, self._rate[:1], self._rate)
         _shift(self._active, self._active[:1], self._active)
+
+    @contextlib.contextmanager
+    def _side_by_side(self) -> Iterator[Callable[[int], contextlib.AbstractContextManager[Any]]]:
+        """Let the stacks run at once: a small one, such as a first component of its own size, leaves a GPU idle."""
+        if self.compiled or not self._sides:
+            yield lambda _: contextlib.nullcontext()
+            return
+        main = torch.cuda.current_stream(self._sides[0].device)
+        for side in self._sides:
+            side.wait_stream(main)
+        yield lambda i: torch.cuda.stream(self._sides[i - 1]) if i else contextlib.nullcontext()
+        for side in self._sides:
+            main.wait_stream(side)
 
     def _prepare(self, body: Callable[[], None], device: torch.device, pool: Any, stream: Any) -> Callable[[], None]:
         self.recordings += 1

@@ -38,7 +38,7 @@ class Contender:
     @property
     def takes_lanes(self) -> bool:
         """Whether a number of lanes means anything to it."""
-        return self.engine != "serial"
+        return self.engine != "serial" and not (self.method == "bp" and self.lane_kind == "sm-share")
 
     @property
     def takes_microbatches(self) -> bool:

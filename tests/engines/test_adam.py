@@ -80,3 +80,24 @@ def test_what_forgot_trains_on_as_if_it_were_new_in_the_same_memory():
     pairs = zip(everything(fresh, optimizers[0]), everything(used, optimizers[1]), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)
     assert [tensor.data_ptr() for tensor in everything(used, optimizers[1])] == places
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_on_a_device_too_where_the_rate_lies_there(dtype):
+    found = []
+    for step in (lean_step, lambda optimizer: optimizer.step()):
+        net = network(dtype).cuda()
+        parameters = list(net.parameters())
+        groups = [
+            {"params": some, "lr": torch.full((), rate, device="cuda")}
+            for some, rate in ((parameters[:2], 1e-2), (parameters[2:], 2e-2))
+        ]
+        optimizer = torch.optim.Adam(groups, fused=True, capturable=True)
+        for k in range(6):
+            optimizer.zero_grad(set_to_none=True)
+            net(torch.full((4, 5), 0.1 * k, dtype=dtype, device="cuda")).square().sum().backward()
+            step(optimizer)
+        found.append(everything(net, optimizer))
+    for lean, own in zip(*found, strict=True):
+        assert torch.equal(lean, own)

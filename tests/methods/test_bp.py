@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from albench.engines import shares
 from albench.engines.capture import WARM_UPS
 from albench.engines.engine import intra_op_threads
 from albench.errors import UsageError
@@ -245,3 +246,22 @@ def test_on_a_device_compiled_ends_where_eager_does():
     assert not any("not compiled (" in note for note in compiled.notes)
     for name, value in weights(compiled).items():
         assert (value - weights(eager)[name]).norm() <= 1e-9 * value.norm(), name
+
+
+@pytest.mark.cuda
+def test_on_a_device_the_recorded_step_can_be_held_to_a_share_of_the_multiprocessors():
+    """The BP of one lane, beside which pipelines on such shares stand. On a share libraries may pick other kernels."""
+    if reason := shares.unavailable_reason(torch.device("cuda", torch.cuda.current_device())):
+        pytest.skip(reason)
+    data = moved(batches(20, ragged=3, dtype=torch.float64), "cuda")
+    whole = made("graph", device="cuda", dtype=torch.float64)
+    share = made("graph", device="cuda", dtype=torch.float64, lane_kind="sm-share", lane_sms=8)
+    for trainer in (whole, share):
+        trainer.warm_up(data[:2])
+        trainer.train(data)
+    assert share.lane_kind == "sm-share"
+    assert any("SMs of each lane: 8" in note for note in share.notes)
+    for name, value in weights(share).items():
+        assert (value - weights(whole)[name]).norm() <= 1e-9 * value.norm(), name
+    share.close()
+    share.close()
