@@ -53,6 +53,11 @@ def update_rows(
     )
 
 
+def as_read_on(device: torch.device, rate: float) -> float:
+    """Return a rate as Adam reads it: on a CUDA device from a float32, so in every engine it is that number there."""
+    return torch.tensor(rate, dtype=torch.float32).item() if device.type == "cuda" else rate
+
+
 def lean_step(optimizer: torch.optim.Optimizer) -> None:
     """Do what the ``step`` of ``Adam(fused=True)`` does, to the bit, without most of the Python around it.
 

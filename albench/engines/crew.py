@@ -234,7 +234,13 @@ def _serve(orders: connection.Connection, papers: Papers) -> None:
 def _unpacked(papers: Papers) -> Any:
     """Return the network that `_packed` packed. Raises `UsageError` if the imported script lacks a class of it."""
     try:
-        return torch.load(io.BytesIO(papers.network), weights_only=False, map_location=papers.device)
+        device = torch.device(papers.device)
+
+        def place(storage: Any, location: str) -> Any:
+            # What was on a GPU, and nothing else: the state of a generator is on the host wherever the network is.
+            return storage.cuda(device) if location.startswith("cuda") else None
+
+        return torch.load(io.BytesIO(papers.network), weights_only=False, map_location=place)
     except AttributeError as error:
         raise UsageError(
             f"the network cannot be read in another process ({message_of(error, 200)}): define its classes "

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from albench.component import Component, Target, Update, refuse_graph
-from albench.engines.adam import keep_idle, update_rows, update_whole
+from albench.engines.adam import as_read_on, keep_idle, update_rows, update_whole
 from albench.engines.chain import Bound, Chain, StackedLinear
 from albench.engines.options import EngineOptions
 from albench.engines.stackability import (
@@ -367,7 +367,7 @@ class Stack:
                 means,
                 squares,
                 self._step_rows[start:stop],
-                rate=base * rate,
+                rate=as_read_on(self._weights.device, base * rate),
                 weight_decay=self._options.weight_decay,
             )
 

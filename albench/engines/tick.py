@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from albench.component import Target, map_target
-from albench.engines.adam import corrections
+from albench.engines.adam import as_read_on, corrections
 from albench.engines.capture import record
 from albench.engines.compilation import not_compiled, without_advice, without_guards
 from albench.engines.engine import Input
@@ -121,7 +121,7 @@ class Tick:
         """Put a mini-batch of this layout into slot 0, to be trained on at base rate `rate`."""
         torch._foreach_copy_(self._entry, [t for t in (item.features, *_parts(item.target)) if t is not None])
         if rate != self._rate_written:
-            self._entry_rate.fill_(rate)
+            self._entry_rate.fill_(as_read_on(self._entry_rate.device, rate))
             self._rate_written = rate
         self.active_slots |= 1
 

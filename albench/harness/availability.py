@@ -38,11 +38,13 @@ def engine_availability(facts: dict[str, Any]) -> list[Availability]:
         "ranks": f"up to {cores} processes, which it starts; or those that torchrun started, on any hosts",
         "fused": f"all components stacked, up to {cores} intra-op threads",
         "eager": f"up to {cores} intra-op threads",
+        "fused-compiled": f"all components stacked, up to {cores} intra-op threads",
         "compiled": f"up to {cores} intra-op threads",
         "streams": "CUDA streams, or shares of a GPU's multiprocessors",
         "graph": "branches of one CUDA graph, or shares of a GPU's multiprocessors",
     }
-    only_here = {("bp", "graph"): "none: the whole step is one CUDA graph"}
+    whole = "none: the whole step is one CUDA graph"
+    only_here = {("bp", "graph"): whole, ("bp", "compiled-graph"): whole}
     missing = "" if facts["packages"]["torch"] != "not installed" else "torch is not installed"
     missing_cuda = missing or _missing_cuda(facts)
     missing_compiler = missing or _missing_compiler()
@@ -50,9 +52,9 @@ def engine_availability(facts: dict[str, Any]) -> list[Availability]:
     for name, method in METHODS.items():
         for engine in method.engines:
             reason = missing_cuda if engine in method.cuda_engines else missing
-            if engine == "compiled":
-                reason = missing_compiler
-            lanes = only_here.get((name, engine), kinds[engine])
+            if "compiled" in engine:
+                reason = reason or missing_compiler
+            lanes = only_here.get((name, engine)) or kinds[engine]
             rows.append(Availability(method=name, engine=engine, available=not reason, reason=reason, lanes=lanes))
     return rows
 

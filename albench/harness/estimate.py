@@ -13,13 +13,16 @@ def estimated_seconds(scenario: Scenario) -> float:
     3·10¹⁰ operations a second, forward, backward and the optimizer's pass over the weights.
     """
     layers = scenario.hidden_layers
-    stacked, one_by_one = {"fused": 2e-5, "graph": 2e-5}, {"eager": 5e-5, "compiled": 5e-5}
+    stacked = dict.fromkeys(("fused", "fused-compiled", "graph", "compiled-graph"), 2e-5)
+    one_by_one = {"eager": 5e-5, "compiled": 5e-5}
     launches = (stacked | one_by_one).get(scenario.engine, 2.5e-4) * layers + 4e-4
     arithmetic = layers * (6 * scenario.batch_size + 30) * scenario.width**2 / 3e10
-    fills = scenario.method == "al" and scenario.engine in ("fused", "graph")
+    fills = scenario.method == "al" and scenario.engine in stacked
     ticks = scenario.minibatches + (layers // 2 if fills else 0)
     # The processes of a team must meet, and compiling is part of a case and not of its time.
-    start = {"ranks": 1.0, "compiled": 20.0}.get(scenario.engine, 0.25)
+    start = {"ranks": 1.0, "compiled": 20.0, "compiled-graph": 20.0, "fused-compiled": 20.0}.get(scenario.engine, 0.25)
+    if scenario.device == "cuda":  # a context, libraries, clocks that rise; the sums are next to nothing there
+        return start + 2.5 + ticks * launches * scenario.microbatches
     return start + ticks * (launches * scenario.microbatches + arithmetic / _overlap(scenario))
 
 

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from albench.harness.grid import Contender, Grid, with_input
 from albench.methods.cutting import schedule_fault
 
-LANES = 8
-"""Streams of AL's engines where the lanes are plain streams: as many as the driver has hardware queues for."""
+LANES = 16
+"""Lanes where they are plain streams, or branches of a graph: a kernel of AL fills a fraction of a large card."""
 LANE_SMS = 8
 """Multiprocessors of a lane that stands in for a device: what Hopper launches together, so the smallest share."""
 LANE_COUNTS = (1, 2, 4, 8, 16)
@@ -23,31 +23,37 @@ CUTS = (("gpipe", 4), ("gpipe", 8), ("gpipe", 32), ("1f1b", 8), ("1f1b", 32))
 
 AL_LAUNCHED_AT_ONCE = (
     Contender(method="al", engine="fused"),
+    Contender(method="al", engine="fused-compiled"),
     Contender(method="al", engine="graph", lanes=LANES),
 )
-BP_LAUNCHED_AT_ONCE = (Contender(method="bp", engine="graph"), Contender(method="bp", engine="compiled"))
+BP_LAUNCHED_AT_ONCE = (Contender(method="bp", engine="graph"), Contender(method="bp", engine="compiled-graph"))
+ONE_BY_ONE = (
+    Contender(method="al", engine="serial"),
+    Contender(method="al", engine="streams", lanes=LANES),
+    Contender(method="bp", engine="eager"),
+    Contender(method="bp", engine="compiled"),
+)
+"""Whatever is launched by Python, operator by operator: on a GPU some ten times as slow, which a few depths show."""
 
 
 def depth(cores: int) -> list[Grid]:  # noqa: ARG001
     """Return every engine of AL and of BP over depth ℓ and n, at a width that launches rule and one that sums do."""
-    one_by_one = (
-        Contender(method="al", engine="serial"),
-        Contender(method="al", engine="streams", lanes=LANES),
-        Contender(method="bp", engine="eager"),
-    )
-    return with_input(
-        [
-            Grid(
-                contenders=(*AL_LAUNCHED_AT_ONCE, *BP_LAUNCHED_AT_ONCE, *one_by_one),
-                hidden_layers=(2, 4, 8, 16, 32, 64, 128),
-                widths=(width,),
-                batch_sizes=(128,),
-                minibatches=(32, 96, 256),
-                device="cuda",
-            )
-            for width in (256, 1024)
-        ]
-    )
+
+    def of(
+        width: int, contenders: tuple[Contender, ...], depths: tuple[int, ...], minibatches: tuple[int, ...]
+    ) -> Grid:
+        return Grid(
+            contenders=contenders,
+            hidden_layers=depths,
+            widths=(width,),
+            batch_sizes=(128,),
+            minibatches=minibatches,
+            device="cuda",
+        )
+
+    at_once, depths = (*AL_LAUNCHED_AT_ONCE, *BP_LAUNCHED_AT_ONCE), (2, 4, 8, 16, 32, 64, 128)
+    grids = [of(width, at_once, depths, (32, 96, 256)) for width in (256, 1024)]
+    return with_input([*grids, *(of(width, ONE_BY_ONE, (2, 8, 32), (32, 96)) for width in (256, 1024))])
 
 
 def lanes(cores: int) -> list[Grid]:  # noqa: ARG001

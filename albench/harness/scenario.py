@@ -156,7 +156,7 @@ class Scenario:
         if self.method not in ("al", "bp"):
             return self._baseline_series(title)
         name = title if (self.method, self.engine) == ("bp", "eager") else f"{title} {self.engine}"
-        threads_unsaid = self.engine in ("fused", "compiled") or (self.method, self.engine) == ("bp", "graph")
+        threads_unsaid = self.engine in ("fused", "fused-compiled") or (self.method == "bp" and self.engine != "eager")
         on_a_share = self.lane_kind == "sm-share"
         if self.engine == "serial" or (threads_unsaid and self.lanes == 1 and not on_a_share):
             return name

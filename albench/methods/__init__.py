@@ -40,13 +40,16 @@ class Method:
 METHODS: dict[str, Method] = {
     "al": Method(
         title="AL",
-        engines=("serial", "threads", "ranks", "fused", "streams", "graph"),
+        engines=("serial", "threads", "ranks", "fused", "fused-compiled", "streams", "graph"),
         cuda_engines=("streams", "graph"),
         lane_engines=("threads", "ranks", "streams", "graph"),
         module="albench.methods.al",
     ),
     "bp": Method(
-        title="BP", engines=("eager", "compiled", "graph"), cuda_engines=("graph",), module="albench.methods.bp"
+        title="BP",
+        engines=("eager", "compiled", "graph", "compiled-graph"),
+        cuda_engines=("graph", "compiled-graph"),
+        module="albench.methods.bp",
     ),
     "gpipe": Method(
         title="GPipe",

@@ -1,4 +1,4 @@
-"""AL: Associated Learning on any of the engines."""
+"""AL: Associated Learning on any of the engines. "fused-compiled" is `fused`, its tick compiled from the start."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ class AssociatedTrainer(Trainer):
     def __init__(self, options: TrainerOptions) -> None:
         self._network = folded(options).to(options.device)
         self.device = options.device
+        compiled = options.engine == "fused-compiled"
         self._engine = make_engine(
-            options.engine,
+            "fused" if compiled else options.engine,
             self._network,
             learning_rate=options.learning_rate,
             distinct_targets=options.distinct_targets,
@@ -29,6 +30,7 @@ class AssociatedTrainer(Trainer):
             lane_kind=options.lane_kind,
             lane_sms=options.lane_sms,
             trace=options.trace,
+            compile=True if compiled else "auto",
         )
         self._distinct_targets = options.distinct_targets
         self._one_by_one = options.engine == "serial"

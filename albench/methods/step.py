@@ -1,11 +1,11 @@
-"""Step: one update of back-propagation, launched operator by operator, compiled, or recorded.
+"""Step: one update of back-propagation, launched operator by operator, compiled, recorded, or both.
 
     forward pass, loss    cross_entropy(network(x), y)        "compiled": one piece of code each for these two …
     backward pass         the gradients of all parameters     … and the optimizer's kernel as it is
     update                one fused Adam                      "graph": all three are one launch
 
-The three do the same sums. Recorded, they are the same kernels too, so the result is that of the eager step to the
-bit; compiled, sums may run in another order.
+"compiled-graph" records what was compiled. All do the same sums. Recorded, they are the same kernels too, so the result
+is that of the eager step to the bit; compiled, sums may run in another order.
 
 What is prepared (compiled, recorded) fits mini-batches of one layout: that of the first one that is trained on. Others,
 as the ragged last one of an epoch, run operator by operator, and a note says so. Preparing for them as well would cost
@@ -125,17 +125,8 @@ class PreparedStep(Step, ABC):
             torch.cuda.synchronize()  # its last replay may still be at work
         self._fast, self._layout = None, None
 
-    @abstractmethod
-    def _prepare(self, x: Tensor, y: Tensor) -> Callable[[Tensor, Tensor], Tensor] | None:
-        """Return the fast way for mini-batches like this one, or None where there is none; train on nothing."""
-
-
-class CompiledStep(PreparedStep):
-    """Forward pass, loss and backward pass compiled; the optimizer's fused kernel as it is."""
-
-    prepared = "compiled"
-
-    def _prepare(self, x: Tensor, y: Tensor) -> Callable[[Tensor, Tensor], Tensor] | None:
+    def _compile(self, x: Tensor, y: Tensor) -> LossOf | None:
+        """Return forward pass and loss compiled, the backward pass with them; None, and a note, where that fails."""
         network = self._network
 
         def loss_of(x: Tensor, y: Tensor) -> Tensor:
@@ -148,7 +139,21 @@ class CompiledStep(PreparedStep):
         except Exception as error:
             self.notes.append(not_compiled(error))
             return None
-        return lambda x, y: self._update(compiled, x, y)
+        return compiled
+
+    @abstractmethod
+    def _prepare(self, x: Tensor, y: Tensor) -> Callable[[Tensor, Tensor], Tensor] | None:
+        """Return the fast way for mini-batches like this one, or None where there is none; train on nothing."""
+
+
+class CompiledStep(PreparedStep):
+    """Forward pass, loss and backward pass compiled; the optimizer's fused kernel as it is."""
+
+    prepared = "compiled"
+
+    def _prepare(self, x: Tensor, y: Tensor) -> Callable[[Tensor, Tensor], Tensor] | None:
+        compiled = self._compile(x, y)
+        return None if compiled is None else lambda x, y: self._update(compiled, x, y)
 
 
 class GraphStep(PreparedStep):
@@ -160,11 +165,15 @@ class GraphStep(PreparedStep):
     """The stream to record on; None: a new one."""
 
     def _prepare(self, x: Tensor, y: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        return self._recorded(self._loss_of, x, y)
+
+    def _recorded(self, loss_of: LossOf, x: Tensor, y: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        """Return the step with this loss, recorded for mini-batches like this one."""
         static_x, static_y = x.clone(), y.clone()
         loss = torch.zeros((), dtype=x.dtype, device=x.device)
 
         def body() -> None:
-            loss.copy_(self._update(self._loss_of, static_x, static_y))
+            loss.copy_(self._update(loss_of, static_x, static_y))
 
         before = Snapshot(self._network, self._optimizer)
         replay = record(body, device=x.device, stream=self.stream)
@@ -179,7 +188,21 @@ class GraphStep(PreparedStep):
         return fast
 
 
-STEPS: dict[str, type[Step]] = {"eager": Step, "compiled": CompiledStep, "graph": GraphStep}
+class CompiledGraphStep(GraphStep):
+    """Compiled, and then recorded: neither Python nor a launch for each layer is left."""
+
+    prepared = "compiled and recorded"
+
+    def _prepare(self, x: Tensor, y: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        return self._recorded(self._compile(x, y) or self._loss_of, x, y)
+
+
+STEPS: dict[str, type[Step]] = {
+    "eager": Step,
+    "compiled": CompiledStep,
+    "graph": GraphStep,
+    "compiled-graph": CompiledGraphStep,
+}
 """Engine → how its step runs."""
 
 

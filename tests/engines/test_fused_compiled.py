@@ -42,16 +42,17 @@ def test_without_a_compiler_training_goes_on_and_says_so(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
-def test_compiled_is_equal_to_serial(dtype):
+def test_compiled_is_equal_to_serial(dtype, device):
     """Two engines of one process too, of different sizes: neither may take what was compiled for the other."""
-    if not shutil.which("g++"):
+    if device == "cpu" and not shutil.which("g++"):
         pytest.skip("no C++ compiler on this machine: g++ is not on the path")
-    data = batches(100, ragged=3, dtype=dtype)
+    data = [(x.to(device), y.to(device)) for x, y in batches(100, ragged=3, dtype=dtype)]
     options = {"learning_rate": lambda k: 1e-3 / (1 + k / 100), "weight_decay": 1e-3}
     for hidden_layers in (4, 8):
-        serial, losses = trained("serial", data, net=network(hidden_layers, dtype=dtype), fits=2, **options)
-        net = network(hidden_layers, dtype=dtype)
+        serial, losses = trained("serial", data, net=network(hidden_layers, dtype=dtype).to(device), fits=2, **options)
+        net = network(hidden_layers, dtype=dtype).to(device)
         fused, fused_losses = trained("fused", data, net=net, fits=2, compile=True, **options)
         assert largest_difference(serial, fused) <= TOLERANCE[dtype]
         for one, other in zip(losses, fused_losses, strict=True):

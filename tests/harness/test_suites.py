@@ -95,9 +95,10 @@ def test_the_map_goes_to_sizes_that_fill_a_card():
     assert {one.width for one in found} == {64, 256, 512, 1024, 2048}
     assert {(one.method, one.engine) for one in found} == {
         ("al", "fused"),
+        ("al", "fused-compiled"),
         ("al", "graph"),
         ("bp", "graph"),
-        ("bp", "compiled"),
+        ("bp", "compiled-graph"),
     }
 
 
