@@ -34,6 +34,9 @@ from albench.engines.compilation import not_compiled, without_advice, without_gu
 from albench.engines.engine import Input
 from albench.engines.stack import Stack
 
+FIRST_RIGHT = (2, 12)
+"""torch 2.11 compiles a tick for the CPU into code that overwrites a slot's input before its weight gradient reads it."""
+
 Layout = tuple[Any, ...]
 """What must agree for mini-batches to share buffers: shapes, and which tensors the target has."""
 
@@ -193,6 +196,12 @@ class Tick:
 
     def _compile(self, body: Callable[[], None]) -> Callable[[], None]:
         """Return `body` compiled, or as it is where that fails."""
+        if self._features[0].device.type == "cpu" and torch.__version__ < FIRST_RIGHT:
+            self.notes.append(
+                f"not compiled (torch {torch.__version__} does it wrongly for a CPU: install 2.12 or newer)"
+            )
+            self.compiled = False
+            return body
         try:
             compiled = without_guards(body)
             with _gradients_traced(), without_advice():

@@ -5,8 +5,8 @@ import shutil
 import pytest
 import torch
 
-from albench.engines import make_engine
-from albench.engines.tick import Tick
+from albench.engines import make_engine, tick
+from albench.engines.tick import FIRST_RIGHT, Tick
 from tests.engines.locally_supervised import LocalNetwork, StackableLocallySupervised
 from tests.engines.made_up import TOLERANCE, batches, largest_difference, network, trained
 
@@ -41,6 +41,19 @@ def test_without_a_compiler_training_goes_on_and_says_so(monkeypatch):
         assert largest_difference(serial, engine.state_dict()) <= 1e-5
 
 
+def test_a_torch_that_compiles_wrongly_is_not_asked_to(monkeypatch):
+    """2.11 trained the second component on the input of the mini-batch after."""
+    monkeypatch.setattr(tick, "FIRST_RIGHT", (99,))
+    data = batches(12)
+    serial, _ = trained("serial", data)
+    with make_engine("fused", network(8), learning_rate=1e-2, lanes=1, compile=True) as engine:
+        engine.fit(data)
+        (note,) = engine.notes
+        assert note.startswith("not compiled (torch ")
+        assert note.endswith("does it wrongly for a CPU: install 2.12 or newer)")
+        assert largest_difference(serial, engine.state_dict()) <= 1e-5
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
@@ -69,7 +82,7 @@ def test_compiled_without_a_written_reverse_pass():
     net = LocalNetwork(StackableLocallySupervised).double()
     with make_engine("fused", net, learning_rate=1e-2, lanes=1, compile=True) as engine:
         engine.fit(data)
-        if hasattr(torch._dynamo.config, "trace_autograd_ops"):
+        if torch.__version__ >= FIRST_RIGHT and hasattr(torch._dynamo.config, "trace_autograd_ops"):
             assert not engine.notes
             assert engine.recordings == 1
         assert largest_difference(serial, engine.state_dict()) <= 1e-10
