@@ -238,7 +238,7 @@ def _unpacked(papers: Papers) -> Any:
 
         def place(storage: Any, location: str) -> Any:
             # What was on a GPU, and nothing else: the state of a generator is on the host wherever the network is.
-            return storage.cuda(device) if location.startswith("cuda") else None
+            return storage.to(device=device) if location.startswith("cuda") else None
 
         return torch.load(io.BytesIO(papers.network), weights_only=False, map_location=place)
     except AttributeError as error:

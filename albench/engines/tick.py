@@ -35,7 +35,7 @@ from albench.engines.engine import Input
 from albench.engines.stack import Stack
 
 FIRST_RIGHT = (2, 12)
-"""torch 2.11 compiles a tick for the CPU into code that overwrites a slot's input before its weight gradient reads it."""
+"""The first torch that compiles ticks rightly for a CPU: 2.11 overwrites an input before its gradient reads it."""
 
 Layout = tuple[Any, ...]
 """What must agree for mini-batches to share buffers: shapes, and which tensors the target has."""
@@ -196,7 +196,7 @@ class Tick:
 
     def _compile(self, body: Callable[[], None]) -> Callable[[], None]:
         """Return `body` compiled, or as it is where that fails."""
-        if self._features[0].device.type == "cpu" and torch.__version__ < FIRST_RIGHT:
+        if self._features[0].device.type == "cpu" and torch_version() < FIRST_RIGHT:
             self.notes.append(
                 f"not compiled (torch {torch.__version__} does it wrongly for a CPU: install 2.12 or newer)"
             )
@@ -211,6 +211,12 @@ class Tick:
             self.compiled = False
             return body
         return compiled
+
+
+def torch_version() -> tuple[int, int]:
+    """Return major and minor version."""
+    major, minor = torch.__version__.split(".")[:2]
+    return int(major), int(minor)
 
 
 def _gradients_traced() -> contextlib.AbstractContextManager[None]:

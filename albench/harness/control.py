@@ -21,8 +21,9 @@ CONTROL = Scenario(
     method="bp", engine="eager", hidden_layers=4, width=256, batch_size=64, minibatches=200, purpose="control"
 )
 """About a quarter of a second of back-propagation on one thread."""
-CUDA_CONTROL = dataclasses.replace(CONTROL, device="cuda", minibatches=600)
-"""The same on a GPU, for a similar time: a CPU that keeps its pace says nothing of a GPU whose clock is held back."""
+CUDA_CONTROL = dataclasses.replace(CONTROL, engine="graph", width=1024, device="cuda", minibatches=600)
+"""The like on a GPU, for a similar time: a CPU that keeps its pace says nothing of a GPU whose clock is held back. As
+one CUDA graph a step, or it would tell the host's pace again."""
 CONTROL_EVERY_SECONDS = 20.0
 """A case is seldom farther than this from a control; they then take some three per cent of a sweep's time."""
 CUDA_CONTROL_EVERY_SECONDS = 60.0

@@ -21,7 +21,14 @@ from albench.machine import usable_cores
 from albench.process import CHILD_VARIABLES
 
 PACKAGES = ("albench", "torch", "torchvision", "numpy", "scipy", "scikit-learn")
-THREAD_VARIABLES = (*CHILD_VARIABLES, "OMP_NUM_THREADS", "MKL_NUM_THREADS", "KMP_AFFINITY", "CUDA_VISIBLE_DEVICES")
+THREAD_VARIABLES = (
+    *CHILD_VARIABLES,
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "KMP_AFFINITY",
+    "CUDA_VISIBLE_DEVICES",
+    "CUDA_DEVICE_MAX_CONNECTIONS",
+)
 
 
 def describe() -> dict[str, Any]:

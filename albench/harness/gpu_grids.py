@@ -17,8 +17,10 @@ LANES = 16
 """Lanes where they are plain streams, or branches of a graph: a kernel of AL fills a fraction of a large card."""
 LANE_SMS = 8
 """Multiprocessors of a lane that stands in for a device: what Hopper launches together, so the smallest share."""
-LANE_COUNTS = (1, 2, 4, 8, 16)
-CUTS = (("gpipe", 4), ("gpipe", 8), ("gpipe", 32), ("1f1b", 8), ("1f1b", 32))
+LANE_COUNTS = (1, 2, 4, 8)
+"""An H100 of 132 multiprocessors has fifteen such lanes."""
+STRONG_DEPTH = 32
+CUTS = (("gpipe", 8), ("gpipe", 32), ("1f1b", 8), ("1f1b", 32))
 """Pipelines of BP on such lanes, and M."""
 
 AL_LAUNCHED_AT_ONCE = (
@@ -57,12 +59,12 @@ def depth(cores: int) -> list[Grid]:  # noqa: ARG001
 
 
 def lanes(cores: int) -> list[Grid]:  # noqa: ARG001
-    """Return AL, GPipe, 1F1B and BP on equal shares of the multiprocessors, one to sixteen of them.
+    """Return AL, GPipe, 1F1B and BP on equal shares of the multiprocessors, one to eight of them.
 
     Strong scaling: one network on more and more lanes. Weak scaling: every lane gets one component of AL.
     """
-    strong = _on_lanes(2 * LANE_COUNTS[-1], LANE_COUNTS)
-    return [strong, *(_on_lanes(2 * count, (count,)) for count in LANE_COUNTS[:-1])]
+    strong = _on_lanes(STRONG_DEPTH, LANE_COUNTS)
+    return [strong, *(_on_lanes(2 * count, (count,)) for count in LANE_COUNTS)]
 
 
 def _on_lanes(hidden_layers: int, counts: Sequence[int]) -> Grid:

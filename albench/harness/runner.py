@@ -39,6 +39,8 @@ from albench.harness.outcome import Failure
 from albench.harness.records import Record, RecordFile, is_measured
 from albench.harness.scenario import TIMED, Scenario
 
+REFUSALS = 3
+"""So many cases that are refused before any is run end a sweep: a missing data directory would fail every one alike."""
 NO_MEMORY = "taken in the first round, of the longest run, and not of controls"
 MOST_ROUNDS = 1000
 """No median needs more, and a sweep's plan has to fit into memory."""
@@ -178,9 +180,17 @@ class _Runner:
     retry_failed: bool
     instruments: Instruments
 
+    refused: bool = False
+    """Whether the last case could not be run as it was asked for."""
+    accepted: bool = False
+    """Whether any could."""
+    held: list[Record] = field(default_factory=list)
+    """Records of cases that were refused while none was accepted: if all are, the input is to blame and not a case."""
+
     def __post_init__(self) -> None:
         """Start the clock."""
         self.started = time.monotonic()
+        self.accepted = self.sweep.measured > 0
         self.control = ControlClock(on_cuda=any(scenario.device == "cuda" for scenario in self.scenarios))
         self.longest: dict[Scenario, Scenario] = {}
         """The longest run of each network and way to train it, by the scenario with its N set to one."""
@@ -202,7 +212,10 @@ class _Runner:
             if number and all(map(self._known, wanting)):
                 self.sweep.stopped_because = f"every median is known within {self.limits.relative_half_width:.0%}"
                 return
-            if not self._round(number):
+            on_time = self._round(number)
+            if self.held:
+                raise UsageError(self.held[0].reason)
+            if not on_time:
                 self.sweep.stopped_because = f"the time limit of {self.limits.sweep_seconds:g} s was reached"
                 return
         self.sweep.stopped_because = f"all {self.limits.rounds} rounds are done"
@@ -252,9 +265,18 @@ class _Runner:
         self._control()
         self.progress.started(scenario, number)
         record = self._measured(scenario, number)
-        self._keep(record)
         self.sweep.run += 1
         self.progress.finished(record, estimated_seconds(scenario))
+        if self.refused and not self.accepted:
+            self.held.append(record)
+            if len(self.held) == REFUSALS:
+                raise UsageError(record.reason)
+            return
+        self.accepted = True
+        for earlier in self.held:
+            self._keep(earlier)
+        self.held = []
+        self._keep(record)
 
     def _control(self, *, at_once: bool = False) -> None:
         """Run the control where it is due; `at_once`: where anything was measured since."""
@@ -279,6 +301,7 @@ class _Runner:
             attempt=self.history.attempts(scenario, number),
             order_seed=self.sweep.order_seed,
         )
+        self.refused = False
         earlier = self.history.out_of_memory_before(scenario)
         if earlier is not None:
             small = earlier.scenario
@@ -296,8 +319,7 @@ class _Runner:
             memory=memory,
         )
         if isinstance(answer, Failure):
-            if answer.usage:
-                raise UsageError(answer.reason)
+            self.refused = answer.usage
             return filed(begun, answer, observed={})
         observed = self.instruments.fields(scenario, answer)
         return filed(begun, answer, observed=observed, no_memory=NO_MEMORY)

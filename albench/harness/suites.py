@@ -283,7 +283,7 @@ SUITES: dict[str, Suite] = {
         lanes_on=None,
     ),
     "gpu-lanes": Suite(
-        description="AL, GPipe and 1F1B on 1 to 16 equal shares of a GPU, each as if it were a device",
+        description="AL, GPipe and 1F1B on 1 to 8 equal shares of a GPU, each as if it were a device",
         grids=gpu_grids.lanes,
         lanes_on=None,
     ),

@@ -86,7 +86,10 @@ def _mean(values: list[float]) -> float:
 
 
 def _host_memory(record: Record) -> float | None:
-    return None if record.memory is None else record.memory.host_peak_bytes - record.memory.host_baseline_bytes
+    if record.memory is None:
+        return None
+    # Two counters of the system's, read one after the other: where next to nothing was taken, they may cross.
+    return max(record.memory.host_peak_bytes - record.memory.host_baseline_bytes, 0)
 
 
 def _device_memory(record: Record) -> float | None:

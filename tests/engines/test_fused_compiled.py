@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from albench.engines import make_engine, tick
-from albench.engines.tick import FIRST_RIGHT, Tick
+from albench.engines.tick import FIRST_RIGHT, Tick, torch_version
 from tests.engines.locally_supervised import LocalNetwork, StackableLocallySupervised
 from tests.engines.made_up import TOLERANCE, batches, largest_difference, network, trained
 
@@ -82,7 +82,7 @@ def test_compiled_without_a_written_reverse_pass():
     net = LocalNetwork(StackableLocallySupervised).double()
     with make_engine("fused", net, learning_rate=1e-2, lanes=1, compile=True) as engine:
         engine.fit(data)
-        if torch.__version__ >= FIRST_RIGHT and hasattr(torch._dynamo.config, "trace_autograd_ops"):
+        if torch_version() >= FIRST_RIGHT and hasattr(torch._dynamo.config, "trace_autograd_ops"):
             assert not engine.notes
             assert engine.recordings == 1
         assert largest_difference(serial, engine.state_dict()) <= 1e-10

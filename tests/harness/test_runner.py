@@ -163,8 +163,29 @@ def test_input_that_is_to_blame_ends_the_sweep(cases, tmp_path):
     cases.answers["of"] = lambda _: Failure(status="failed", reason="give --data-dir", usage=True)
     with pytest.raises(UsageError, match="give --data-dir"):
         sweep(GRID, tmp_path)
-    assert len(cases.ran) == 1
+    assert len(cases.ran) == 3
     assert read(tmp_path) == []
+    with pytest.raises(UsageError, match="give --data-dir"):
+        sweep(GRID[:2], tmp_path)
+    assert read(tmp_path) == [], "so that nothing passes for done once the directory is given"
+
+
+def test_a_case_that_this_machine_cannot_run_does_not_end_the_sweep(cases, tmp_path):
+    """Sixteen shares of a GPU that has fifteen: the others can be measured, whichever comes first."""
+    refused = GRID[:2]
+
+    def answer(one):
+        if one in refused:
+            return Failure(status="failed", reason="give at most 15", usage=True)
+        return outcome(1.0)
+
+    cases.answers["of"] = answer
+    for seed in range(6):
+        result = sweep(GRID, tmp_path / str(seed), limits=Limits(rounds=1), order_seed=seed)
+        assert result.measured == len(GRID) - 2
+        failed = [one for one in read(tmp_path / str(seed)) if one.status == "failed"]
+        assert {one.scenario for one in failed} == set(refused)
+        assert {one.reason for one in failed} == {"give at most 15"}
 
 
 def test_stops_when_every_median_is_known(cases, tmp_path):
