@@ -164,6 +164,13 @@ def run(
     case_limit: Annotated[
         float | None, typer.Option(help="Seconds after which a case is ended; else the suite's own.")
     ] = None,
+    half_width: Annotated[
+        float | None,
+        typer.Option(help="Share of a median within which half its interval must be for it to be known; else 0.02."),
+    ] = None,
+    control: Annotated[
+        bool, typer.Option("--control/--no-control", help="Run the control case, and again what it flags.")
+    ] = True,
     order_seed: Annotated[int, typer.Option(help="Seed of the shuffled order.")] = 0,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed cases again.")] = False,
     telemetry: Annotated[
@@ -199,7 +206,15 @@ def run(
             Path(suite).stem,
             suites.suite_scenarios(chosen, overrides.over(changes.overrides), name=suite),
             out_dir or Path("reports") / f"run-{Path(suite).stem}",
-            sweep_file.limits_of(chosen, changes, rounds=rounds, sweep_seconds=time_limit, case_seconds=case_limit),
+            sweep_file.limits_of(
+                chosen,
+                changes,
+                rounds=rounds,
+                sweep_seconds=time_limit,
+                case_seconds=case_limit,
+                relative_half_width=half_width,
+                control=control,
+            ),
             no_progress=no_progress,
             data_dir=data_dir,
             order_seed=order_seed,

@@ -179,6 +179,18 @@ def test_report_renders_records_elsewhere(sweep, tmp_path):
     assert (tmp_path / "page" / "index.html").exists()
 
 
+def test_the_control_can_be_left_out_and_precision_asked_for(tmp_path):
+    options = ("--seed", "1", "--rounds", "9", "--no-telemetry", "--no-progress", "--half-width", "10")
+    result = albench("run", "harness", *options, "--no-control", "--out", "bare", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    records = read(tmp_path / "bare")
+    assert {record.scenario.purpose for record in records} == {"time"}
+    assert 6 <= len(records) <= 9, "six are the fewest of which a median is known, and then any width will do here"
+    result = albench("run", "harness", *options[:-1], "0", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "relative half width is 0.0: give a number above 0" in result.stderr
+
+
 def test_without_a_directory_a_run_goes_where_git_does_not_look(tmp_path):
     """`albench run SUITE` is all that a first user types."""
     result = albench("run", "harness", "--seed", "1,2", "--rounds", "1", "--no-telemetry", cwd=tmp_path)

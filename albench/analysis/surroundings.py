@@ -12,7 +12,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-TELLING = ("cpu", "usable_cores", "memory_bytes", "platform", "python", "packages", "commit", "variables", "gpus")
+TELLING = (
+    "cpu",
+    "usable_cores",
+    "cpu_governors",
+    "memory_bytes",
+    "platform",
+    "python",
+    "packages",
+    "commit",
+    "variables",
+    "gpus",
+)
 """Facts of an environment that a time depends on. What is measured anew for each sweep, such as the load, is not among
 them: it always differs."""
 ABSENT = "–"

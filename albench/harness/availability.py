@@ -64,7 +64,7 @@ def _missing_compiler() -> str:
     compiler = os.environ.get("CXX") or {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
     if shutil.which(compiler):
         return ""
-    return f"needs a C++ compiler, and {compiler} is not on the path (CXX names another); trains as eager without"
+    return f"needs a C++ compiler, and {compiler} is not on the path (CXX names another); trains uncompiled without"
 
 
 def _may_have_cuda(facts: dict[str, Any]) -> bool:

@@ -12,6 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from albench.analysis.drift import deviations, is_drift
 from albench.harness.records import Record, is_measured
@@ -103,7 +104,7 @@ def flags(records: Sequence[Record]) -> list[Flag]:
         alike[_surroundings(record)].append((place, record))
     found: dict[int, Flag] = {}
     for own in alike.values():
-        controls = [(place, record.seconds) for place, record in own if is_control(record) and record.seconds]
+        controls = _relative([(place, record) for place, record in own if is_control(record)])
         cases = [(place, record) for place, record in own if is_measured(record) and id(record) in counting]
         off = deviations([place for place, _ in cases], controls)
         for (place, record), deviation in zip(cases, off, strict=True):
@@ -112,9 +113,20 @@ def flags(records: Sequence[Record]) -> list[Flag]:
     return [flag for _, flag in sorted(found.items())]
 
 
+def _relative(controls: list[tuple[int, Record]]) -> list[tuple[int, float]]:
+    """Return each control's time over the median of its own scenario's: what the control is may have changed since."""
+    own: dict[str, list[float]] = defaultdict(list)
+    for _, record in controls:
+        if record.seconds:
+            own[record.key].append(record.seconds)
+    return [(place, record.seconds / median(own[record.key])) for place, record in controls if record.seconds]
+
+
 def _surroundings(record: Record) -> str:
     """Return what has to be the same for two controls to take equally long."""
     packages = record.environment.get("packages")
     torch = packages.get("torch") if isinstance(packages, dict) else None
     cpu, cores = record.environment.get("cpu"), record.environment.get("usable_cores")
-    return f"{record.scenario.device}/{cpu}/{cores}/{torch}/{record.environment.get('platform')}"
+    gpus = record.environment.get("gpus") if record.scenario.device == "cuda" else None
+    names = [gpu.get("name") for gpu in gpus if isinstance(gpu, dict)] if isinstance(gpus, list) else []
+    return f"{record.scenario.device}/{cpu}/{cores}/{torch}/{record.environment.get('platform')}/{names}"

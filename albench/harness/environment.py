@@ -6,6 +6,7 @@ Nothing here imports torch: versions come from the installed packages, the GPU f
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import platform
 import subprocess
@@ -99,21 +100,23 @@ def gpus() -> tuple[list[dict[str, Any]], str]:
 
 
 def commit() -> str:
-    """Return the commit of the checkout that this package runs from, with "+" where files were changed; else ""."""
+    """Return the commit of the checkout that this package runs from; "" where there is none.
+
+    Where files of the package were changed since, a "+" and a hash of the changes follow: two trees of one commit are
+    not the same. New files that git was not told of are not among them.
+    """
     here = Path(__file__).resolve().parent
-    command = ["git", "-C", str(here)]
+
+    def git(*arguments: str) -> bytes:
+        command = ["git", "-C", str(here), *arguments]
+        return subprocess.run(command, capture_output=True, timeout=10, check=True).stdout.strip()
+
     try:
-        top = subprocess.run([*command, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)
-        status = subprocess.run(
-            [*command, "status", "--porcelain", "--untracked-files=no"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
+        top = git("rev-parse", "HEAD").decode()
+        changes = git("diff", "HEAD", "--no-ext-diff", "--binary", "--", str(here.parent))
     except (OSError, subprocess.SubprocessError):
         return ""
-    return top.stdout.strip()[:12] + ("+" if status.stdout.strip() else "")
+    return top[:12] + (f"+{hashlib.sha256(changes).hexdigest()[:6]}" if changes else "")
 
 
 def _version(package: str) -> str:

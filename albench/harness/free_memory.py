@@ -1,4 +1,7 @@
-"""Free memory: what new processes may still take, of the machine or of the container that this process is in."""
+"""Free memory: what new processes may still take, of the machine or of the container that this process is in.
+
+And whether the system has killed any for want of it: a process that was killed does not know by whom.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,24 @@ import psutil
 
 CGROUP = Path("/sys/fs/cgroup")
 """Where a container reads what it may use, and uses."""
+
+
+VMSTAT = Path("/proc/vmstat")
+
+
+def oom_kills() -> int | None:
+    """Return how many processes the system has killed for want of memory so far; None where it does not say."""
+    counts = [count for path in (CGROUP / "memory.events", VMSTAT) if (count := _counter(path, "oom_kill")) is not None]
+    return sum(counts) if counts else None
+
+
+def _counter(path: Path, wanted: str) -> int | None:
+    with contextlib.suppress(OSError, ValueError):
+        for line in path.read_text().splitlines():
+            name, _, value = line.partition(" ")
+            if name == wanted:
+                return int(value)
+    return None
 
 
 def free_memory_bytes() -> int:
@@ -22,8 +43,4 @@ def free_memory_bytes() -> int:
 
 def _given_back_bytes() -> int:
     """Return what a container counts as used and gives back where it is needed: files that were read or written."""
-    for line in (CGROUP / "memory.stat").read_text().splitlines():
-        name, _, value = line.partition(" ")
-        if name == "inactive_file":
-            return int(value)
-    return 0
+    return _counter(CGROUP / "memory.stat", "inactive_file") or 0

@@ -39,7 +39,7 @@ ONE_BY_ONE = (
 
 
 def depth(cores: int) -> list[Grid]:  # noqa: ARG001
-    """Return every engine of AL and of BP over depth ℓ and n, at a width that launches rule and one that sums do."""
+    """Return AL's engines for one GPU, and BP's, over depth ℓ and n: where launches rule, and where sums do."""
 
     def of(
         width: int, contenders: tuple[Contender, ...], depths: tuple[int, ...], minibatches: tuple[int, ...]

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from albench.errors import UsageError, one_line
-from albench.harness.free_memory import free_memory_bytes
+from albench.harness.free_memory import free_memory_bytes, oom_kills
 from albench.harness.outcome import Failure, Outcome, Supplement
 from albench.harness.scenario import Scenario
 from albench.process import (
@@ -35,6 +35,7 @@ from albench.process import (
 )
 
 PRELOAD = "albench.harness.preload"
+KILLED = "killed from outside, by SIGKILL, and the system counted no kill for want of memory"
 EXIT_SECONDS = 2.0
 """How long a case that has answered may take to exit by itself."""
 LOOK_SECONDS = 0.25
@@ -44,9 +45,16 @@ FREE_SHARE = 0.9
 """A case may take this share of the memory that is free when it starts. Beyond, the system would begin to kill what it
 chooses, and that may be the sweep."""
 
-NO_MEMORY = ("can't allocate memory", "CUDA out of memory", "OutOfMemoryError", "MemoryError")
-"""What errors say that are no MemoryError: the CPU allocator's, the CUDA allocator's, and those that come from another
-process as text."""
+NO_MEMORY = (
+    "can't allocate memory",
+    "CUDA out of memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "OutOfMemoryError",
+    "MemoryError",
+)
+"""What errors say that are no MemoryError: the CPU allocator's, the CUDA allocator's, the driver's own, cuBLAS's, and
+those that come from another process as text."""
 
 
 def run_isolated(
@@ -65,7 +73,7 @@ def run_isolated(
     measured before is kept.
     """
     deadline = time.monotonic() + limit_seconds
-    free_bytes = free_memory_bytes()
+    free_bytes, kills = free_memory_bytes(), oom_kills()
     if limit_bytes is None:
         limit_bytes = int(FREE_SHARE * free_bytes)
     server = forkserver(PRELOAD)
@@ -88,10 +96,10 @@ def run_isolated(
         with contextlib.suppress(EOFError):
             answer = _answer(receiver.recv_bytes())
             if memory and isinstance(answer, Outcome):
-                return _with_memory(answer, process, receiver, deadline, free_bytes - limit_bytes)
+                return _with_memory(answer, process, receiver, deadline, free_bytes - limit_bytes, kills)
             return answer
         process.join(EXIT_SECONDS)
-        return _death(process)
+        return _death(process, kills)
     finally:
         receiver.close()
         sender.close()
@@ -127,7 +135,12 @@ def _answer(message: bytes) -> Outcome | Failure:
 
 
 def _with_memory(
-    outcome: Outcome, process: BaseProcess, receiver: connection.Connection, deadline: float, least_free_bytes: int
+    outcome: Outcome,
+    process: BaseProcess,
+    receiver: connection.Connection,
+    deadline: float,
+    least_free_bytes: int,
+    kills: int | None,
 ) -> Outcome:
     """Return the outcome with what the case sends after it, the peak memory, or with the reason why it has not."""
     if failure := _watch(receiver, max(deadline - time.monotonic(), 0.0), least_free_bytes):
@@ -139,17 +152,19 @@ def _with_memory(
         found = msgspec.json.decode(receiver.recv_bytes(), type=Supplement | Failure)
     except EOFError:
         process.join(EXIT_SECONDS)
-        return msgspec.structs.replace(outcome, memory_reason=_death(process).reason)
+        return msgspec.structs.replace(outcome, memory_reason=_death(process, kills).reason)
     if isinstance(found, Failure):
         return msgspec.structs.replace(outcome, memory_reason=found.reason)
     return msgspec.structs.replace(outcome, memory=found.memory)
 
 
-def _death(process: BaseProcess) -> Failure:
-    """Return the failure of a case that ended without a word."""
+def _death(process: BaseProcess, kills: int | None) -> Failure:
+    """Return the failure of a case that ended without a word. `kills`: those for want of memory, before it began."""
     code = process.exitcode
-    if code == -signal.SIGKILL:
+    if code == -signal.SIGKILL and (kills is None or oom_kills() != kills):
         return Failure(status="out-of-memory", reason="killed from outside, as the system does when memory runs out")
+    if code == -signal.SIGKILL:
+        return Failure(status="failed", reason=KILLED)
     return Failure(status="failed", reason=f"{describe_exit(code)}{' and no result' if (code or 0) >= 0 else ''}")
 
 

@@ -9,7 +9,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from albench.errors import UsageError, unknown_name
-from albench.harness.grid import Grid
+from albench.harness.grid import Contender, Grid
 from albench.harness.scenario import LANE_KINDS
 from albench.methods import METHODS, method_named
 
@@ -48,6 +48,10 @@ class Overrides:
         for engine in self.engines or ():
             if engine not in known:
                 raise unknown_name("engine", engine, known)
+        if self.lane_sms is not None and self.lane_kinds == ("stream",):
+            raise UsageError(
+                f"lane SMs is {self.lane_sms}: plain streams have none of their own, give lane kind sm-share"
+            )
         for kind in self.lane_kinds or ():
             if kind not in LANE_KINDS:
                 raise unknown_name("lane kind", kind, LANE_KINDS)
@@ -61,6 +65,14 @@ class Overrides:
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return dataclasses.replace(below, **{name: value for name, value in given.items() if value is not None})
 
+    def _sized(self, contender: Contender) -> Contender:
+        """Return a contender whose shares of a GPU have the size that was given; if no kind was, its lanes are such."""
+        if self.lane_sms is None or not contender.takes_lane_kind:
+            return contender
+        if self.lane_kinds is not None and contender.lane_kind == "stream":
+            return contender
+        return dataclasses.replace(contender, lane_kind="sm-share", lane_sms=self.lane_sms)
+
     def apply(self, grid: Grid) -> list[Grid]:
         """Return the grid with these axes, one a data set."""
         contenders = [
@@ -69,7 +81,10 @@ class Overrides:
             if (self.methods is None or contender.method in self.methods)
             and (self.engines is None or contender.engine in self.engines)
         ]
-        for name, axis in (*((name, name) for name in AXES_OF_CONTENDERS), ("lane_kind", "lane_kinds")):
+        # What the lanes are before how many: BP takes several threads, and one share of a GPU.
+        for name, axis in (("lane_kind", "lane_kinds"), *((name, name) for name in AXES_OF_CONTENDERS)):
+            if name == AXES_OF_CONTENDERS[0]:
+                contenders = [self._sized(one) for one in contenders]
             values = getattr(self, axis)
             if values is not None:
                 contenders = [
@@ -77,11 +92,6 @@ class Overrides:
                     for contender in contenders
                     for value in (values if getattr(contender, f"takes_{name}") else (getattr(contender, name),))
                 ]
-        if self.lane_sms is not None:
-            contenders = [
-                dataclasses.replace(one, lane_kind="sm-share", lane_sms=self.lane_sms) if one.takes_lane_kind else one
-                for one in contenders
-            ]
         changed = dataclasses.replace(
             grid,
             contenders=tuple(dict.fromkeys(contenders)),

@@ -15,6 +15,7 @@ import dataclasses
 import math
 import random
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -155,6 +156,9 @@ def run_sweep(
             instruments=instruments,
         )
         runner.run()
+    for reason, count in Counter(runner.refusals.values()).items():
+        cases = f"{count} case{'s' if count > 1 else ''} could not be run as asked for and left no record"
+        sweep.warnings.append(f"{cases}: {reason}")
     left = len(flags(sweep.records))
     if left:
         sweep.warnings.append(
@@ -184,8 +188,8 @@ class _Runner:
     """Whether the last case could not be run as it was asked for."""
     accepted: bool = False
     """Whether any could."""
-    held: list[Record] = field(default_factory=list)
-    """Records of cases that were refused while none was accepted: if all are, the input is to blame and not a case."""
+    refusals: dict[Scenario, str] = field(default_factory=dict)
+    """Cases that were refused, and why: if all are, the input is to blame and not a case."""
 
     def __post_init__(self) -> None:
         """Start the clock."""
@@ -213,8 +217,8 @@ class _Runner:
                 self.sweep.stopped_because = f"every median is known within {self.limits.relative_half_width:.0%}"
                 return
             on_time = self._round(number)
-            if self.held:
-                raise UsageError(self.held[0].reason)
+            if self.refusals and not self.accepted:
+                raise UsageError(next(iter(self.refusals.values())))
             if not on_time:
                 self.sweep.stopped_because = f"the time limit of {self.limits.sweep_seconds:g} s was reached"
                 return
@@ -252,7 +256,8 @@ class _Runner:
 
     def _wanting(self, number: int) -> list[Scenario]:
         """Return the scenarios of a round: training to the end is done once, its accuracy is the same every time."""
-        return [scenario for scenario in self.scenarios if number == 0 or scenario.purpose in TIMED]
+        wanting = [scenario for scenario in self.scenarios if number == 0 or scenario.purpose in TIMED]
+        return [scenario for scenario in wanting if scenario not in self.refusals]
 
     def _has(self, scenario: Scenario, number: int) -> bool:
         return self.history.has(scenario, number, self.retry_failed)
@@ -267,16 +272,14 @@ class _Runner:
         record = self._measured(scenario, number)
         self.sweep.run += 1
         self.progress.finished(record, estimated_seconds(scenario))
-        if self.refused and not self.accepted:
-            self.held.append(record)
-            if len(self.held) == REFUSALS:
-                raise UsageError(record.reason)
+        if not self.refused:
+            self.accepted = True
+            self._keep(record)
             return
-        self.accepted = True
-        for earlier in self.held:
-            self._keep(earlier)
-        self.held = []
-        self._keep(record)
+        # Not filed, or it would pass for done when what was amiss is mended and the sweep is run again.
+        self.refusals[scenario] = record.reason
+        if not self.accepted and len(self.refusals) == REFUSALS:
+            raise UsageError(record.reason)
 
     def _control(self, *, at_once: bool = False) -> None:
         """Run the control where it is due; `at_once`: where anything was measured since."""

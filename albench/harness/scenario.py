@@ -103,7 +103,7 @@ class Scenario:
                 "'stream', or engine 'streams' or 'graph' of a method that has lanes there"
             )
         if self.lane_kind == "sm-share" and self.method == "bp" and self.lanes > 1:
-            raise UsageError(f"lanes is {self.lanes}: BP graph runs on one share of the multiprocessors, give 1")
+            raise UsageError(f"lanes is {self.lanes}: BP runs on one share of the multiprocessors, give 1")
         if self.lane_sms is not None and self.lane_kind != "sm-share":
             raise UsageError(f"lane SMs is {self.lane_sms}: give lane kind 'sm-share' with it")
         if self.lane_sms is not None and self.lane_sms < 1:

@@ -278,7 +278,7 @@ SUITES: dict[str, Suite] = {
         sweep_seconds=BASELINE_SECONDS,
     ),
     "gpu": Suite(
-        description="depth ℓ to 128 on a CUDA device: every engine of AL and of BP",
+        description="depth ℓ to 128 on a CUDA device: AL's engines for one GPU, and BP's",
         grids=gpu_grids.depth,
         lanes_on=None,
     ),

@@ -1,11 +1,11 @@
 """BP: back-propagation through the twin network, on one process and K intra-op threads.
 
 The step that a user would write: softmax cross-entropy, backward, one fused Adam over all parameters. How it is
-launched is the engine: "eager", "compiled" or "graph" (`albench.methods.step`). K threads share each operator's work,
-which is the other way to use the hardware that AL uses for K lanes.
+launched is the engine: "eager", "compiled", "graph" or "compiled-graph" (`albench.methods.step`). K threads share each
+operator's work, which is the other way to use the hardware that AL uses for K lanes.
 
-"graph" can be held to one share of a GPU's multiprocessors (lane kind "sm-share"), which stands in for a device: the
-BP of one lane, beside which pipelines on such shares are to be seen.
+The last two can be held to one share of a GPU's multiprocessors (lane kind "sm-share"), which stands in for a device:
+the BP of one lane, beside which pipelines on such shares are to be seen.
 
 On a CUDA device the arithmetic is that of AL's engines: products in float32, fixed kernels, the learning rate a float32
 on the device, in every engine of BP. So they end with the same bits, and neither method is timed with the faster sums.
@@ -41,6 +41,8 @@ class BackPropagationTrainer(Trainer):
         device = torch.device(options.device)
         self._network = twin(options).to(device)
         on_cuda = device.type == "cuda"
+        if on_cuda:
+            self.lane_kind = "cuda-stream"
         rate = options.learning_rate
         self._optimizer = torch.optim.Adam(
             self._network.parameters(),

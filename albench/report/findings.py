@@ -109,7 +109,9 @@ def find(records: Sequence[Record]) -> Findings:
     trained = [record for record in good if record.scenario.purpose == "accuracy"]
     starts = sorted(record.started_at for record in records)
     return Findings(
-        regimes=tuple(regimes_of(timed)),
+        # Whoever is on a share of a GPU meets others in contests: a line of time against depth, beside the whole card
+        # or other numbers of shares, would compare hardware.
+        regimes=tuple(regimes_of([record for record in timed if record.scenario.lane_kind == "stream"])),
         contests=tuple(contests_of(records)),
         accuracies=tuple(accuracies_of(trained, timed)),
         failures=tuple(failures_of(records)),

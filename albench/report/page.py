@@ -36,6 +36,7 @@ from albench.report.contests import Contest
 from albench.report.drawing import Drawing
 from albench.report.findings import Findings, seeds_told
 from albench.report.grouping import LAUNCH_BOUND_SHARE
+from albench.report.pace import pace_table
 from albench.report.regimes import Regime, Work
 from albench.report.resources import resource_table
 from albench.report.tables import Table
@@ -125,6 +126,7 @@ def _regime(regime: Regime, findings: Findings, drawings: Sequence[Drawing]) -> 
         # Where nothing was trained to the end, the section on accuracy shows this table.
         "timed_accuracy": tabulation.timed_accuracy_table(regime) if accuracy and accuracy.trained_to_the_end else None,
         "points": tabulation.every_point(regime),
+        "pace": pace_table(regime),
         "resources": _resources(findings, regime.work, regime.title),
         "comparison": tabulation.comparison_table(regime),
         "checks": tabulation.check_table(regime),

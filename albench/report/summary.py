@@ -21,6 +21,7 @@ from albench.report.contest_tables import contest_tables
 from albench.report.contest_words import contest_answer
 from albench.report.drawing import Drawing
 from albench.report.findings import Findings
+from albench.report.pace import pace_table
 from albench.report.resources import resource_table
 from albench.report.tables import Table, markdown, markdown_text
 
@@ -91,7 +92,8 @@ def summary_markdown(findings: Findings, drawings: Sequence[Drawing], *, command
             lines += [f"- {markdown_text(accuracy.title)}: {markdown_text(accuracy_sentence(accuracy, gap))}", ""]
     titles = {regime.work: regime.title for regime in findings.regimes}
     resources = [resource_table(one, title=titles[one.work]) for one in findings.resources]
-    lines += ["## Tables", "", *[markdown(table) for table in [*summary_tables(findings), *resources]]]
+    paces = [table for regime in findings.sweeps if (table := pace_table(regime))]
+    lines += ["## Tables", "", *[markdown(table) for table in [*summary_tables(findings), *paces, *resources]]]
     if findings.remarks:
         lines += ["## Remarks", ""]
         for remark in findings.remarks:

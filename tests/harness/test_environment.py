@@ -1,5 +1,7 @@
 """The environment that a record carries: what cannot be read of a GPU is missing, and takes nothing else with it."""
 
+import re
+import subprocess
 import sys
 
 import pytest
@@ -59,3 +61,33 @@ def test_no_library_at_all_is_a_reason(monkeypatch):
     found, reason = environment.gpus()
     assert found == []
     assert "pynvml" in reason
+
+
+def test_two_changed_trees_of_one_commit_are_told_apart(tmp_path, monkeypatch):
+    """Or `compare` would take a change for none."""
+    package = tmp_path / "package" / "part"
+    package.mkdir(parents=True)
+    one = package / "one.py"
+    monkeypatch.setattr(environment, "__file__", str(one))
+    assert environment.commit() == "", "no checkout"
+
+    def git(*arguments):
+        subprocess.run(["git", "-C", str(tmp_path), *arguments], check=True, capture_output=True)
+
+    git("init")
+    one.write_text("first\n")
+    (tmp_path / "README").write_text("first\n")
+    git("add", ".")
+    git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-m", "first")
+    clean = environment.commit()
+    assert len(clean) == 12
+    one.write_text("second\n")
+    changed = environment.commit()
+    assert re.fullmatch(rf"{clean}\+[0-9a-f]{{6}}", changed)
+    one.write_text("third\n")
+    assert environment.commit() not in (clean, changed)
+    one.write_text("second\n")
+    assert environment.commit() == changed
+    one.write_text("first\n")
+    (tmp_path / "README").write_text("second\n")
+    assert environment.commit() == clean, "what is beside the package changes no time"

@@ -4,7 +4,7 @@ import psutil
 import pytest
 
 from albench.harness import free_memory
-from albench.harness.free_memory import free_memory_bytes
+from albench.harness.free_memory import free_memory_bytes, oom_kills
 
 MIB = 2**20
 
@@ -42,3 +42,15 @@ def test_a_container_without_a_limit_has_the_machines(container, limit):
 def test_without_a_container_it_is_the_machines(tmp_path, monkeypatch):
     monkeypatch.setattr(free_memory, "CGROUP", tmp_path / "nowhere")
     assert free_memory_bytes() > 0
+
+
+def test_what_the_system_has_killed_is_counted_where_it_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(free_memory, "CGROUP", tmp_path)
+    monkeypatch.setattr(free_memory, "VMSTAT", tmp_path / "vmstat")
+    assert oom_kills() is None
+    (tmp_path / "vmstat").write_text("nr_free_pages 7\noom_kill 2\n")
+    assert oom_kills() == 2
+    (tmp_path / "memory.events").write_text("low 0\noom 5\noom_kill 3\noom_group_kill 0\n")
+    assert oom_kills() == 5
+    (tmp_path / "memory.events").write_text("oom_kill many\n")
+    assert oom_kills() == 2

@@ -80,8 +80,25 @@ def test_shares_of_a_gpu_reach_only_the_engines_with_lanes_there():
     both = Overrides(lane_kinds=("stream", "sm-share"))
     assert found(both) == [*others, ("graph", "stream", None), ("graph", "sm-share", None)]
     assert found(Overrides(lane_sms=8)) == [*others, ("graph", "sm-share", 8)]
+    sized = Overrides(lane_kinds=("stream", "sm-share"), lane_sms=8)
+    assert found(sized) == [*others, ("graph", "stream", None), ("graph", "sm-share", 8)]
+    with pytest.raises(UsageError, match="lane SMs is 8: plain streams have none"):
+        Overrides(lane_kinds=("stream",), lane_sms=8)
     with pytest.raises(UsageError, match="did you mean 'sm-share'"):
         Overrides(lane_kinds=("sm-shares",))
+
+
+def test_bp_on_a_share_stays_one_lane_however_many_are_asked_for():
+    grid = Grid(
+        contenders=(Contender(method="bp", engine="graph"), Contender(method="al", engine="graph", lanes=2)),
+        hidden_layers=(8,),
+        widths=(8,),
+        batch_sizes=(24,),
+        minibatches=(3,),
+        device="cuda",
+    )
+    (changed,) = Overrides(lanes=(4,), lane_sms=8).apply(grid)
+    assert [(one.method, one.lanes, one.lane_sms) for one in changed.scenarios()] == [("bp", 1, 8), ("al", 4, 8)]
 
 
 def test_compiled_bp_can_be_put_into_a_suite():

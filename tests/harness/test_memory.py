@@ -141,13 +141,14 @@ def hangs(*_):
     ("fault", "reason"),
     [
         (refuses, "MemoryError: made up"),
-        (dies, "killed from outside, as the system does when memory runs out"),
+        (dies, isolation.KILLED),
         (hangs, "not done within the limit of the case"),
     ],
 )
 def test_a_fault_of_the_pass_costs_the_memory_and_not_the_time(monkeypatch, fault, reason):
     """The time is with the runner before the pass begins: an out-of-memory there must not undo it."""
     monkeypatch.setattr(isolation, "_case_main", CaseWith(fault))
+    monkeypatch.setattr(isolation, "oom_kills", lambda: 0)
     limit = 4.0 if fault is hangs else 60.0
     answer = run_isolated(scenario(minibatches=5), data_dir=None, limit_seconds=limit, memory=True)
     assert isinstance(answer, Outcome), answer

@@ -74,7 +74,7 @@ REFUSED = {
     "BP on many shares": (
         "bp",
         {"engine": "graph", "lane_kind": "sm-share"},
-        "lanes is 2: BP graph runs on one share of the multiprocessors, give 1",
+        "lanes is 2: BP runs on one share of the multiprocessors, give 1",
     ),
     "odd depth": ("al-ddp", {"hidden_layers": 3}, r"hidden layers is 3: AL \+ DDP folds an even number .* try 2 or 4"),
     "odd depth with a bridge": ("bp", {"hidden_layers": 3, "bridge_width": 9}, "a bridge in the middle needs an even"),
