@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+from typing import Literal, get_args
+
+LaneKind = Literal["stream", "sm-share"]
+"""What a lane of one GPU is: a stream, or a stream on a share of the multiprocessors that is its own."""
+LANE_KINDS: tuple[str, ...] = get_args(LaneKind)
 
 
 def usable_cores() -> int:

@@ -6,8 +6,7 @@ A run of N mini-batches from an empty to a drained pipeline takes
 
 A schedule of equal ticks with C slots takes N + C - 1 of them, so there c = (C - 1)·s; back-propagation has nothing to
 fill. Two lengths of run give the line and nothing to check it by; with three and more, how far the worst lies off it
-says whether it is one. Each error counts as a share of its time: long runs do
-not drown the short ones.
+says whether it is one. Each error counts as a share of its time: long runs do not drown the short ones.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from albench.engines.engine import Engine, as_network
 from albench.engines.errors import ComponentError, RankError
 from albench.engines.options import EngineOptions, LearningRate
 from albench.errors import unknown_name
+from albench.machine import LaneKind
 
 if TYPE_CHECKING:
     from albench.component import ComponentNetwork
@@ -41,7 +42,7 @@ def make_engine(
     weight_decay: float = 0.0,
     distinct_targets: bool | Literal["auto"] = "auto",
     lanes: int | None = None,
-    lane_kind: Literal["stream", "sm-share"] = "stream",
+    lane_kind: LaneKind = "stream",
     lane_sms: int | None = None,
     trace: bool = False,
     link: Literal["auto", "ring", "gloo", "nccl"] = "auto",

@@ -107,7 +107,7 @@ class Block:
 class FusedEngine(Engine):
     """Runs `albench.schedule.pipelined` tick by tick, stacked.
 
-    Its lanes are threads that share each operator; on a GPU it has one, a stream that fills the whole device.
+    Its lanes are threads that share each operator; on a GPU it has one, the whole device.
     """
 
     name = "fused"
@@ -152,8 +152,8 @@ class FusedEngine(Engine):
         if self._on_cuda:
             self.lane_kind = "cuda-stream"
         self._pool = torch.cuda.graph_pool_handle() if self._on_cuda else None
-        # One stream for all recordings: those of one stream share what is in the pool, and cuBLAS keeps a workspace
-        # for every stream that it has seen.
+        # One stream for all recordings, but for stacks beside the first (`Tick`): those of one stream share what is in
+        # the pool, and cuBLAS keeps a workspace for every stream that it has seen.
         self._stream = torch.cuda.Stream(self.device) if self._on_cuda else None  # type: ignore[no-untyped-call]
         self._prepare_after = self._choose_prepare_after()
 

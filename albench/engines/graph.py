@@ -167,11 +167,8 @@ class GraphEngine(LaneEngine):
             lane = next(lane for lane, block in enumerate(self.blocks) if i in block)
             # On the stream that a recording has the component on. A parameter's node in autograd's graph keeps to the
             # stream of its first use while it lives, which may be an instant longer than the task.
-            caller, stream = self._lanes.caller(), self._lanes.streams[lane]
-            stream.wait_stream(caller)
-            with self._lanes.on(lane):
+            with self._lanes.in_turn(lane):
                 features, target = self._tasks[i].run(minibatch, features, target, lane=lane)
-            caller.wait_stream(stream)
             rider.item = Input(minibatch, features, target)
         count = len(self.components)
         for rider in self._riders:

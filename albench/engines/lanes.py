@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, ClassVar
 
 import torch
 
@@ -26,8 +26,7 @@ from albench.engines.engine import TaskEngine
 from albench.engines.options import EngineOptions
 from albench.engines.precision import workspace_note
 from albench.errors import UsageError
-
-LaneKind = Literal["stream", "sm-share"]
+from albench.machine import LaneKind
 
 DEFAULT_QUEUES = 8
 """Hardware queues that the driver opens where ``CUDA_DEVICE_MAX_CONNECTIONS`` is not set."""
@@ -69,6 +68,15 @@ class Lanes:
     def on(self, lane: int) -> contextlib.AbstractContextManager[Any]:
         """Return a context in which work goes to the stream of a lane."""
         return torch.cuda.stream(self.streams[lane]) if self._device.type == "cuda" else contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def in_turn(self, lane: int) -> Iterator[None]:
+        """Let work go to the stream of a lane, after what the caller's stream has and before what it gets next."""
+        caller, stream = self.caller(), self.streams[lane]
+        stream.wait_stream(caller)
+        with self.on(lane):
+            yield
+        caller.wait_stream(stream)
 
     def caller(self) -> Any:
         """Return the stream that the caller works on."""

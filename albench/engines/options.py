@@ -10,6 +10,7 @@ from numbers import Integral, Real
 from typing import Any, Literal
 
 from albench.errors import UsageError
+from albench.machine import LANE_KINDS, LaneKind
 
 LearningRate = float | Callable[[int], float]
 """A rate, or a function of the mini-batch index k (not of the tick), so that every engine sees the same rates."""
@@ -27,7 +28,7 @@ class EngineOptions:
     """Whether the target side runs on the distinct rows of a mini-batch; "auto": where they are fewer."""
     lanes: int | None = None
     """K; None: as many as are useful on this machine. More than there are components are capped."""
-    lane_kind: Literal["stream", "sm-share"] = "stream"
+    lane_kind: LaneKind = "stream"
     """What a lane on a GPU is: a stream, or a stream on its own share of the multiprocessors. CPU lanes ignore it."""
     lane_sms: int | None = None
     """Multiprocessors of each such share; None: as many as an even split gives."""
@@ -57,7 +58,7 @@ class EngineOptions:
             raise UsageError(f'compile is {self.compile!r}: give True, False or "auto"')
         if self.lanes is not None and not (isinstance(self.lanes, Integral) and self.lanes >= 1):
             raise UsageError(f"lanes is {self.lanes!r}: give a whole number of at least 1")
-        if self.lane_kind not in ("stream", "sm-share"):
+        if self.lane_kind not in LANE_KINDS:
             raise UsageError(f'lane_kind is {self.lane_kind!r}: give "stream" or "sm-share"')
 
         if self.lane_sms is not None:

@@ -20,7 +20,7 @@ def estimated_seconds(scenario: Scenario) -> float:
     fills = scenario.method == "al" and scenario.engine in stacked
     ticks = scenario.minibatches + (layers // 2 if fills else 0)
     # The processes of a team must meet, and compiling is part of a case and not of its time.
-    start = {"ranks": 1.0, "compiled": 20.0, "compiled-graph": 20.0, "fused-compiled": 20.0}.get(scenario.engine, 0.25)
+    start = 20.0 if "compiled" in scenario.engine else {"ranks": 1.0}.get(scenario.engine, 0.25)
     if scenario.device == "cuda":  # a context, libraries, clocks that rise; the sums are next to nothing there
         return start + 2.5 + ticks * launches * scenario.microbatches
     return start + ticks * (launches * scenario.microbatches + arithmetic / _overlap(scenario))

@@ -12,9 +12,8 @@ import psutil
 
 CGROUP = Path("/sys/fs/cgroup")
 """Where a container reads what it may use, and uses."""
-
-
 VMSTAT = Path("/proc/vmstat")
+"""Where the system counts what it has done for want of memory."""
 
 
 def oom_kills() -> int | None:

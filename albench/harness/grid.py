@@ -11,10 +11,10 @@ import dataclasses
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 from albench.errors import UsageError
 from albench.harness.scenario import Purpose, Scenario
+from albench.machine import LaneKind
 from albench.methods import lanes_of_one_gpu, method_named
 from albench.methods.cutting import PIPELINES, linear_layers_of, microbatch_fault, most_lanes
 
@@ -30,7 +30,7 @@ class Contender:
     """M, of methods that cut their mini-batches."""
     replicas: int = 1
     """Copies of the network, of methods that have several."""
-    lane_kind: Literal["stream", "sm-share"] = "stream"
+    lane_kind: LaneKind = "stream"
     """What a lane of one GPU is, of engines that have lanes there."""
     lane_sms: int | None = None
     """Multiprocessors of each share; None: an even split."""

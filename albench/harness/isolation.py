@@ -36,6 +36,7 @@ from albench.process import (
 
 PRELOAD = "albench.harness.preload"
 KILLED = "killed from outside, by SIGKILL, and the system counted no kill for want of memory"
+"""What is said of a case that somebody ended, as far as the system knows."""
 EXIT_SECONDS = 2.0
 """How long a case that has answered may take to exit by itself."""
 LOOK_SECONDS = 0.25

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import cast
 
 from albench.errors import UsageError, unknown_name
 from albench.harness.grid import Contender, Grid
-from albench.harness.scenario import LANE_KINDS
+from albench.machine import LANE_KINDS, LaneKind
 from albench.methods import METHODS, method_named
 
 AXES_OF_CONTENDERS = ("lanes", "microbatches", "replicas")
@@ -65,13 +66,18 @@ class Overrides:
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return dataclasses.replace(below, **{name: value for name, value in given.items() if value is not None})
 
-    def _sized(self, contender: Contender) -> Contender:
-        """Return a contender whose shares of a GPU have the size that was given; if no kind was, its lanes are such."""
-        if self.lane_sms is None or not contender.takes_lane_kind:
-            return contender
-        if self.lane_kinds is not None and contender.lane_kind == "stream":
-            return contender
-        return dataclasses.replace(contender, lane_kind="sm-share", lane_sms=self.lane_sms)
+    def _on_kinds(self, contender: Contender) -> list[Contender]:
+        """Return a contender on each kind of lanes that was given, shares of the size that was; a size alone is one."""
+        if not contender.takes_lane_kind:
+            return [contender]
+        kinds = self.lane_kinds or ((contender.lane_kind,) if self.lane_sms is None else ("sm-share",))
+        size = contender.lane_sms if self.lane_sms is None else self.lane_sms
+        return [
+            dataclasses.replace(
+                contender, lane_kind=cast("LaneKind", kind), lane_sms=None if kind == "stream" else size
+            )
+            for kind in kinds
+        ]
 
     def apply(self, grid: Grid) -> list[Grid]:
         """Return the grid with these axes, one a data set."""
@@ -82,13 +88,12 @@ class Overrides:
             and (self.engines is None or contender.engine in self.engines)
         ]
         # What the lanes are before how many: BP takes several threads, and one share of a GPU.
-        for name, axis in (("lane_kind", "lane_kinds"), *((name, name) for name in AXES_OF_CONTENDERS)):
-            if name == AXES_OF_CONTENDERS[0]:
-                contenders = [self._sized(one) for one in contenders]
-            values = getattr(self, axis)
+        contenders = [one for contender in contenders for one in self._on_kinds(contender)]
+        for name in AXES_OF_CONTENDERS:
+            values = getattr(self, name)
             if values is not None:
                 contenders = [
-                    dataclasses.replace(contender, **{name: value} | ({"lane_sms": None} if value == "stream" else {}))
+                    dataclasses.replace(contender, **{name: value})
                     for contender in contenders
                     for value in (values if getattr(contender, f"takes_{name}") else (getattr(contender, name),))
                 ]

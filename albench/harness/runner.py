@@ -23,14 +23,7 @@ from typing import Any, Protocol
 
 from albench.errors import UsageError
 from albench.harness import environment
-from albench.harness.control import (
-    RERUN_SHARE,
-    ControlClock,
-    controls_of,
-    flags,
-    is_control,
-    without_controls,
-)
+from albench.harness.control import RERUN_SHARE, ControlClock, controls_of, flags, is_control, without_controls
 from albench.harness.estimate import estimated_seconds
 from albench.harness.filing import filed, heading
 from albench.harness.history import History
@@ -183,11 +176,8 @@ class _Runner:
     surroundings: dict[str, Any]
     retry_failed: bool
     instruments: Instruments
-
-    refused: bool = False
-    """Whether the last case could not be run as it was asked for."""
     accepted: bool = False
-    """Whether any could."""
+    """Whether any case could be run as it was asked for."""
     refusals: dict[Scenario, str] = field(default_factory=dict)
     """Cases that were refused, and why: if all are, the input is to blame and not a case."""
 
@@ -269,10 +259,10 @@ class _Runner:
         """Run one case and file its record, after a control where one is due."""
         self._control()
         self.progress.started(scenario, number)
-        record = self._measured(scenario, number)
+        record, refused = self._measured(scenario, number)
         self.sweep.run += 1
         self.progress.finished(record, estimated_seconds(scenario))
-        if not self.refused:
+        if not refused:
             self.accepted = True
             self._keep(record)
             return
@@ -287,15 +277,15 @@ class _Runner:
         if self.limits.control and (since if at_once else self.control.due):
             for control in controls_of(self.scenarios):
                 number = sum(record.key == control.key for record in self.history.all)
-                self._keep(self._measured(control, number))
+                self._keep(self._measured(control, number)[0])
             self.control.ran()
 
     def _keep(self, record: Record) -> None:
         self.file.append(record)
         self.history.add(record)
 
-    def _measured(self, scenario: Scenario, number: int) -> Record:
-        """Run one case and return its record."""
+    def _measured(self, scenario: Scenario, number: int) -> tuple[Record, bool]:
+        """Run one case; return its record, and whether it was refused, as it cannot be run as it was asked for."""
         begun = heading(
             scenario,
             number,
@@ -304,13 +294,12 @@ class _Runner:
             attempt=self.history.attempts(scenario, number),
             order_seed=self.sweep.order_seed,
         )
-        self.refused = False
         earlier = self.history.out_of_memory_before(scenario)
         if earlier is not None:
             small = earlier.scenario
             sizes = f"ℓ = {small.hidden_layers}, width {small.width}, batch {small.batch_size}"
             skipped = Failure(status="skipped", reason=f"the same case with {sizes} ran out of memory")
-            return filed(begun, skipped, observed={})
+            return filed(begun, skipped, observed={}), False
         # Peak memory varies neither from round to round nor with N, and its pass takes as long as some windows.
         memory = number == 0 and self.longest.get(_of_any_length(scenario)) == scenario
         self.instruments.begin(scenario)
@@ -322,10 +311,9 @@ class _Runner:
             memory=memory,
         )
         if isinstance(answer, Failure):
-            self.refused = answer.usage
-            return filed(begun, answer, observed={})
+            return filed(begun, answer, observed={}), answer.usage
         observed = self.instruments.fields(scenario, answer)
-        return filed(begun, answer, observed=observed, no_memory=NO_MEMORY)
+        return filed(begun, answer, observed=observed, no_memory=NO_MEMORY), False
 
 
 def _of_any_length(scenario: Scenario) -> Scenario:

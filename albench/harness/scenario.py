@@ -16,6 +16,7 @@ from typing import Literal
 
 from albench.data import dataset_named
 from albench.errors import UsageError, unknown_name
+from albench.machine import LANE_KINDS, LaneKind
 from albench.methods import FOLDED, lanes_of_one_gpu, lanes_run_components, method_named
 from albench.methods.cutting import check_cut, linear_layers_of
 
@@ -26,7 +27,6 @@ TIMED: tuple[Purpose, ...] = ("time", "input")
 """What is timed round after round."""
 
 PRECISIONS = ("float32", "float64")
-LANE_KINDS = ("stream", "sm-share")
 DEVICES = ("cpu", "cuda")
 SIZES = ("hidden_layers", "width", "batch_size", "minibatches", "lanes", "microbatches", "replicas")
 ADDED_LATER = ("microbatches", "replicas", "device", "lane_kind", "lane_sms")
@@ -77,7 +77,7 @@ class Scenario:
     """Copies of the network that train on a share of each mini-batch; only for methods that do that."""
     device: str = "cpu"
     """Where it runs: "cpu" or "cuda"."""
-    lane_kind: Literal["stream", "sm-share"] = "stream"
+    lane_kind: LaneKind = "stream"
     """What a lane of one GPU is: a stream, or a stream on a share of the multiprocessors that is its own. It means
     nothing to engines without such lanes."""
     lane_sms: int | None = None

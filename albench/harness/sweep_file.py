@@ -44,6 +44,7 @@ from albench.harness.overrides import Overrides
 from albench.harness.runner import Limits
 from albench.harness.scenario import LARGEST
 from albench.harness.suites import Suite, suite_named
+from albench.machine import LaneKind
 from albench.methods import method_named
 
 Table = Mapping[str, Any]
@@ -99,7 +100,7 @@ CONTENDER_KEYS: dict[str, tuple[Any, str]] = {
     "lanes": (Whole | Literal["cores"], 'a whole number, or "cores" for as many as there are'),
     "microbatches": (Whole, WHOLE),
     "replicas": (Whole | Literal["cores"], 'a whole number, or "cores" for as many as there are'),
-    "lane_kind": (Literal["stream", "sm-share"], '"stream" or "sm-share"'),
+    "lane_kind": (LaneKind, '"stream" or "sm-share"'),
     "lane_sms": (Whole, WHOLE),
 }
 REQUIRED = ("contenders", "hidden_layers", "widths", "batch_sizes", "minibatches")

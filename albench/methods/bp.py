@@ -14,7 +14,7 @@ on the device, in every engine of BP. So they end with the same bits, and neithe
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -75,7 +75,8 @@ class BackPropagationTrainer(Trainer):
     def train(self, batches: Iterable[Batch]) -> None:
         """Train on mini-batches, one step each."""
         like = next(self._network.parameters())
-        with torch.enable_grad(), intra_op_threads(self.lanes), exact_arithmetic(like.device), self._on_its_lane():
+        own = self._share.in_turn(0) if self._share else contextlib.nullcontext()
+        with torch.enable_grad(), intra_op_threads(self.lanes), exact_arithmetic(like.device), own:
             for batch in batches:
                 # The same look at the input that AL's engines take, so that neither has the shorter way.
                 x, y = check_batch(batch, minibatch=self._minibatches_seen, classes=self._classes, like=like)
@@ -83,18 +84,6 @@ class BackPropagationTrainer(Trainer):
                     x, y = as_allocated(x), as_allocated(y)
                 self._last_loss = self._step(x, y)
                 self._minibatches_seen += 1
-
-    @contextlib.contextmanager
-    def _on_its_lane(self) -> Iterator[None]:
-        """Let work go to the share of the multiprocessors, where there is one, after and before the caller's."""
-        if self._share is None:
-            yield
-            return
-        caller, own = self._share.caller(), self._share.streams[0]
-        own.wait_stream(caller)
-        with self._share.on(0):
-            yield
-        caller.wait_stream(own)
 
     def predict(self, x: Tensor) -> Tensor:
         """Return the logits for x ``[B, …]``."""

@@ -71,6 +71,8 @@ class Step:
     def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         self._network = network
         self._optimizer = optimizer
+        self.stream: Any = None
+        """Where a recording is made, if anything is recorded; None: on a new stream."""
         self.notes: list[str] = []
         """What a user should know, such as a compiler that is missing."""
 
@@ -161,8 +163,6 @@ class GraphStep(PreparedStep):
 
     device_types = frozenset({"cuda"})
     prepared = "recorded"
-    stream: Any = None
-    """The stream to record on; None: a new one."""
 
     def _prepare(self, x: Tensor, y: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
         return self._recorded(self._loss_of, x, y)
@@ -222,6 +222,5 @@ def make_step(
             "give device 'cuda', or use engine 'eager' or 'compiled'"
         )
     step = kind(network, optimizer)
-    if isinstance(step, GraphStep):
-        step.stream = stream
+    step.stream = stream
     return step

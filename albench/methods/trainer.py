@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from albench.engines.batch import Batch
+from albench.machine import LaneKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ class TrainerOptions:
     """Copies of the network that train on a share of each mini-batch, where the method does that."""
     device: str = "cpu"
     """Where the network is and the mini-batches come from: "cpu" or "cuda"."""
-    lane_kind: Literal["stream", "sm-share"] = "stream"
+    lane_kind: LaneKind = "stream"
     """What a lane of one GPU is, where the method has lanes there."""
     lane_sms: int | None = None
     """Multiprocessors of each share; None: as many as an even split gives."""
