@@ -12,9 +12,10 @@ are taken within a turn.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -116,19 +117,21 @@ def sizes(request):
     return lambda wanted, **changes: {**(request.module.SMOKE if smoke else wanted), **changes}
 
 
-@pytest.fixture
-def ready(request):
-    """Return a function that makes a trainer, warms it, and gives it with the mini-batches prepared for it."""
-
-    def make(method: str, options: TrainerOptions, data: list[Batch]) -> tuple[Trainer, Sequence[Batch]]:
-        trainer = make_trainer(method, options)
-        request.addfinalizer(trainer.close)
+@contextlib.contextmanager
+def readied(method: str, options: TrainerOptions, data: list[Batch]) -> Iterator[tuple[Trainer, Sequence[Batch]]]:
+    """Make a trainer, warm it, and give it with the mini-batches prepared for it; close it in the end."""
+    with contextlib.closing(make_trainer(method, options)) as trainer:
         trainer.warm_up(data[:WARM_UP_MINIBATCHES])
         if failed := [note for note in trainer.notes if note.startswith("not compiled (")]:
             pytest.fail(f"{method} {options.engine} would be measured as what it is not: {failed[0]}")
-        return trainer, trainer.prepare(data)
+        yield trainer, trainer.prepare(data)
 
-    return make
+
+@pytest.fixture
+def ready():
+    """Return a function that makes a trainer which is `readied` until the test is over."""
+    with contextlib.ExitStack() as until_the_end:
+        yield lambda method, options, data: until_the_end.enter_context(readied(method, options, data))
 
 
 @pytest.fixture
