@@ -8,26 +8,24 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 import albench
+from albench import overview
 from albench.analysis import quality
 from albench.analysis.comparison import NOISE
 from albench.analysis.comparison import compare as compare_pairs
 from albench.analysis.failure_conditions import failing, parse_conditions, parse_percentage
 from albench.console import command, err, names, numbers, one_line_errors, out
-from albench.data import DATASETS
 from albench.errors import UsageError
-from albench.harness import benchmark_json, environment, estimate, records, runner, schema, suites, sweep_file
+from albench.harness import benchmark_json, environment, records, runner, schema, suites, sweep_file, sweep_log
 from albench.harness import export as exporting
-from albench.harness.availability import engine_availability, refuse_missing_cuda, share_availability
+from albench.harness.availability import refuse_missing_cuda
 from albench.harness.concerns import quality_warnings
 from albench.harness.overrides import Overrides
 from albench.harness.progress import SweepProgress
 from albench.harness.recipe import Recipe
 from albench.harness.run_pair import pair_runs, read_run
 from albench.harness.scenario import Scenario
-from albench.methods import METHODS
 
 app = typer.Typer(
     help="Pipelined Associated Learning against back-propagation: measure, judge, report.",
@@ -88,7 +86,7 @@ def _measure_and_report(
     findings = report.find(sweep.records)
     for table in report.terminal_tables(findings):
         out.print(table)
-    page = report.render(sweep.records, directory, command=command())
+    page = report.render(sweep.records, directory, command=command(), sweep_ends=sweep_log.read(directory))
     out.print(
         f"{sweep.run} cases measured now, {sweep.resumed} were on file; {sweep.stopped_because}. "
         f"{_pace(sweep.run, sweep_seconds)}\n"
@@ -177,6 +175,7 @@ def run(
         bool, typer.Option("--telemetry/--no-telemetry", help="Read cores, memory and GPUs while cases run.")
     ] = True,
     data_dir: DataDirOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the cases that would run.")] = False,
     no_progress: NoProgressOption = False,
 ) -> None:
     """Measure a suite into a directory and report on it; run again, it goes on where it was."""
@@ -202,9 +201,14 @@ def run(
             datasets=names(dataset, "--dataset"),
             seeds=numbers(seed, "--seed"),
         )
+        scenarios = suites.suite_scenarios(chosen, overrides.over(changes.overrides), name=suite)
+        if dry_run:
+            for one in overview.cases(scenarios, suite):
+                out.print(one)
+            return
         _measure_and_report(
             Path(suite).stem,
-            suites.suite_scenarios(chosen, overrides.over(changes.overrides), name=suite),
+            scenarios,
             out_dir or Path("reports") / f"run-{Path(suite).stem}",
             sweep_file.limits_of(
                 chosen,
@@ -236,15 +240,15 @@ def report(
         if (source is None) == (from_benchmark is None):
             raise UsageError("give either a directory with records or --from-benchmark FILE.json")
         if from_benchmark is not None:
-            found = benchmark_json.read(from_benchmark)
+            found, sweep_ends = benchmark_json.read(from_benchmark), []
             directory = out_dir or from_benchmark.with_suffix("")
         else:
             assert source is not None
-            found = records.read(source)
+            found, sweep_ends = records.read(source), sweep_log.read(source)
             directory = out_dir or (source if source.is_dir() else source.parent)
         from albench import report as rendering
 
-        page = rendering.render(found, directory, command=command())
+        page = rendering.render(found, directory, command=command(), sweep_ends=sweep_ends)
         for table in rendering.terminal_tables(rendering.find(found)):
             out.print(table)
         out.print(f"Report: {page}", markup=False)
@@ -347,24 +351,8 @@ def train(
 @app.command()
 def env() -> None:
     """Show what this machine has, which engines can run on it, and why the others cannot."""
-    facts = environment.describe()
-    table = Table("what", "value", title="Machine", title_justify="left")
-    table.add_row("processor", f"{facts['cpu']}, {facts['usable_cores']} usable cores")
-    table.add_row("memory", f"{facts['memory_bytes'] / 2**30:.1f} GiB")
-    table.add_row("system", f"{facts['platform']}, Python {facts['python']}")
-    table.add_row("packages", ", ".join(f"{name} {version}" for name, version in facts["packages"].items()))
-    gpus = [
-        f"{gpu['name']} ({gpu['memory_bytes'] / 2**30:.0f} GiB)" if gpu["memory_bytes"] else str(gpu["name"])
-        for gpu in facts["gpus"]
-    ]
-    table.add_row("GPU", ", ".join(gpus) or f"none ({facts['gpu_reason']})")
-    table.add_row("SM shares", share_availability(facts))
-    table.add_row("commit", facts["commit"] or "not a checkout")
-    out.print(table)
-    engines = Table("method", "engine", "runs here", "lanes", title="Engines", title_justify="left")
-    for row in engine_availability(facts):
-        engines.add_row(row.method, row.engine, "yes" if row.available else f"no: {row.reason}", row.lanes)
-    out.print(engines)
+    for table in overview.machine(environment.describe()):
+        out.print(table)
 
 
 @app.command("list")
@@ -373,27 +361,12 @@ def list_(
 ) -> None:
     """List suites, methods and data sets, or the cases of one suite and the time that they take."""
     with one_line_errors():
-        if suite is not None:
-            scenarios = suites.suite_scenarios(sweep_file.suite_of(suite), name=suite)
-            cases = Table("key", "case", title=f"Suite {suite}", title_justify="left")
-            for scenario in scenarios:
-                cases.add_row(scenario.key, scenario.describe())
-            out.print(cases)
-            seconds = sum(map(estimate.estimated_seconds, scenarios))
-            out.print(f"{len(scenarios)} cases, very roughly {seconds / 60:.1f} minutes a round on a machine like this")
-            return
-        named = Table("suite", "question", "cases", title="Suites", title_justify="left")
-        for name, entry in suites.SUITES.items():
-            named.add_row(name, entry.description, str(len(suites.suite_scenarios(name))))
-        out.print(named)
-        methods = Table("method", "engines", title="Methods", title_justify="left")
-        for name, method in METHODS.items():
-            methods.add_row(name, ", ".join(method.engines))
-        out.print(methods)
-        data = Table("data set", "what it holds", title="Data sets", title_justify="left")
-        for name, dataset in DATASETS.items():
-            data.add_row(name, dataset.description)
-        out.print(data)
+        if suite is None:
+            shown = overview.everything()
+        else:
+            shown = overview.cases(suites.suite_scenarios(sweep_file.suite_of(suite), name=suite), suite)
+        for one in shown:
+            out.print(one)
 
 
 @app.callback(invoke_without_command=True)

@@ -6,8 +6,8 @@ of albench's pytest plugin: each round in a fresh process, the whole record in `
 printed at the end of the run. `albench run` also interleaves its cases, and is what a claim of complexity should rest
 on; this is for a quick look and for comparing a change with ``--benchmark-compare``.
 
-test_baselines, test_engines and test_engines_cuda are contests: rivals take turns in one process, and ratios of times
-are taken within a turn.
+test_baselines, test_engines, test_engines_cuda and test_harness are contests: rivals take turns in one process, and
+ratios of times are taken within a turn.
 """
 
 from __future__ import annotations
@@ -46,9 +46,7 @@ def pytest_addoption(parser):
     group = parser.getgroup("benchmark")
     # pytest-benchmark knows --benchmark-only and refuses --benchmark; people type the latter.
     group.addoption("--benchmark", dest="benchmark_only", action="store_true", help="The same as --benchmark-only.")
-    group.addoption(
-        "--ratios", type=Path, metavar="FILE", help="Write the ratios of test_engines.py to a Markdown file."
-    )
+    group.addoption("--ratios", type=Path, metavar="FILE", help="Write the ratios of contests to a Markdown file.")
     group.addoption("--smoke", action="store_true", help="One round and two depths a benchmark: does it run at all?")
 
 

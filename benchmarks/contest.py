@@ -34,6 +34,8 @@ class Contender:
     run: Callable[[], None]
     """Trains the contest's mini-batches, from an empty to a drained pipeline."""
     minibatches: int
+    before: Callable[[], object] = bool
+    """Called before each run, off the clock; does nothing where nothing is given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +68,16 @@ class Contest:
         order = random.Random(SEED)
         seconds: dict[str, list[float]] = {contender.name: [] for contender, _ in baselines}
         for contender in (subject, *(baseline for baseline, _ in baselines)):
+            contender.before()
             contender.run()  # pools, caches and processes are there when the first round begins
 
         def baselines_first():
             for contender, _ in order.sample(baselines, len(baselines)):
+                contender.before()
                 start = time.perf_counter()
                 contender.run()
                 seconds[contender.name].append((time.perf_counter() - start) / contender.minibatches)
+            subject.before()
 
         self.benchmark.group = claim  # before it is used: pytest-benchmark takes it then
         self.benchmark.pedantic(subject.run, setup=baselines_first, rounds=self.rounds, iterations=1)
@@ -123,7 +128,7 @@ def print_ratios(terminalreporter: pytest.TerminalReporter, ratios: list[Ratio])
         table.add_column(heading, justify="right" if heading in ("ms", "ratio") else "left")
     for one in ratios:
         table.add_row(*row(one))
-    terminalreporter.section("albench: engines, in turns with their baselines")
+    terminalreporter.section("albench: in turns with their baselines")
     Console(file=terminalreporter._tw._file, width=150, markup=False).print(table)
 
 

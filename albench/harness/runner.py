@@ -2,7 +2,8 @@
 
 Scenarios are interleaved: a round runs every scenario once, in an order shuffled by a recorded seed, so that a slow
 minute of the machine falls on all methods alike. Rounds go on until every scenario's median is known well enough, or
-the rounds or the time are up; which of them it was is in the summary. What is on file already is not run again.
+the rounds or the time are up; which of them it was is kept (`albench.harness.sweep_log`). What is on file already is
+not run again.
 
 A case that fails, hangs or runs out of memory is a record, never the end of the sweep. After an out-of-memory the
 larger cases of the same line are skipped, and say so. A control case runs through the sweep; what was measured while it
@@ -12,6 +13,7 @@ was off its pace is measured once more (`albench.harness.control`).
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import math
 import random
 import time
@@ -21,8 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from albench.errors import UsageError
-from albench.harness import environment
+from albench.errors import UsageError, one_line
+from albench.harness import environment, sweep_log
 from albench.harness.control import RERUN_SHARE, ControlClock, controls_of, flags, is_control, without_controls
 from albench.harness.estimate import estimated_seconds
 from albench.harness.filing import filed, heading
@@ -148,7 +150,14 @@ def run_sweep(
             retry_failed=retry_failed,
             instruments=instruments,
         )
-        runner.run()
+        try:
+            runner.run()
+        except BaseException as error:
+            sweep.stopped_because = one_line(error) if isinstance(error, Exception) else "it was interrupted"
+            raise
+        finally:
+            if sweep.run:
+                _log(directory, suite, sweep, seconds=time.monotonic() - runner.started)
     for reason, count in Counter(runner.refusals.values()).items():
         cases = f"{count} case{'s' if count > 1 else ''} could not be run as asked for and left no record"
         sweep.warnings.append(f"{cases}: {reason}")
@@ -314,6 +323,21 @@ class _Runner:
             return filed(begun, answer, observed={}), answer.usage
         observed = self.instruments.fields(scenario, answer)
         return filed(begun, answer, observed=observed, no_memory=NO_MEMORY), False
+
+
+def _log(directory: Path, suite: str, sweep: Sweep, *, seconds: float) -> None:
+    """Note beside the records why a run of the sweep ended."""
+    began = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=seconds)
+    end = sweep_log.SweepEnd(
+        suite=suite,
+        order_seed=sweep.order_seed,
+        started_at=began.isoformat(timespec="seconds"),
+        seconds=seconds,
+        cases=sweep.run,
+        resumed=sweep.resumed,
+        stopped_because=sweep.stopped_because,
+    )
+    sweep_log.append(directory, end)
 
 
 def _of_any_length(scenario: Scenario) -> Scenario:

@@ -49,6 +49,8 @@ class Suite:
     """After this no case of a further round starts, where the command line does not say."""
     case_seconds: float = 300.0
     """A case that is not done after this is ended, where the command line does not say."""
+    case_bytes: int | None = None
+    """A case while which free memory falls by more than this is ended, where the command line does not say."""
     relative_half_width: float = 0.02
     """A median is known well enough when half its interval is within this share of it."""
 

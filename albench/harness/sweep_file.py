@@ -64,6 +64,7 @@ LIMIT_KEYS: dict[str, tuple[Any, str]] = {
     "rounds": (Whole, WHOLE),
     "sweep_seconds": (float, NUMBER),
     "case_seconds": (float, NUMBER),
+    "case_bytes": (Whole, WHOLE),
     "relative_half_width": (float, NUMBER),
 }
 AXIS_KEYS: dict[str, tuple[Any, str]] = {

@@ -13,6 +13,7 @@ from rich.table import Table as RichTable
 
 from albench.errors import UsageError
 from albench.harness.records import Record
+from albench.harness.sweep_log import SweepEnd
 from albench.harness.whole_file import write_whole
 from albench.report.answers import headline
 from albench.report.contest_tables import contests_csv
@@ -25,16 +26,24 @@ from albench.report.tables import terminal
 __all__ = ["Findings", "find", "headline", "render", "terminal_tables"]
 
 
-def render(records: Sequence[Record], out: Path, *, command: str, title: str | None = None) -> Path:
+def render(
+    records: Sequence[Record],
+    out: Path,
+    *,
+    command: str,
+    title: str | None = None,
+    sweep_ends: Sequence[SweepEnd] = (),
+) -> Path:
     """Write the report of `records` into the directory `out` and return the path of its ``index.html``.
 
-    `command` is what a reader types to make it again. Beside the page: ``figures/*.svg`` and ``*.png``, ``summary.md``
-    and ``summary.csv``, and ``baselines.csv`` where more than AL and BP ran. Each file appears whole or not at all. No
-    record at all, or a directory that cannot be written, is a `UsageError`.
+    `command` is what a reader types to make it again; `sweep_ends` say why the sweeps ended. Beside the page:
+    ``figures/*.svg`` and ``*.png``, ``summary.md`` and ``summary.csv``, and ``baselines.csv`` where more than AL and BP
+    ran. Each file appears whole or not at all. No record at all, or a directory that cannot be written, is a
+    `UsageError`.
     """
     if not records:
         raise UsageError(f"no measured record in {out}: run a suite into it first, for example `albench quickstart`")
-    findings = find(records)
+    findings = find(records, sweep_ends)
     drawings = draw(findings)
     title = title or (f"albench {', '.join(findings.suites)}" if findings.suites else "albench report")
     try:

@@ -18,6 +18,7 @@ from albench.errors import UsageError
 from albench.harness.concerns import quality_warnings
 from albench.harness.control import Flag, flags, latest
 from albench.harness.records import Record, is_measured
+from albench.harness.sweep_log import SweepEnd
 from albench.report.accuracy import Accuracy, accuracies_of
 from albench.report.contests import Contest, contests_of
 from albench.report.failures import Failure, failures_of
@@ -98,8 +99,11 @@ class Findings:
         return [accuracy for accuracy in self.accuracies if accuracy.work not in works]
 
 
-def find(records: Sequence[Record]) -> Findings:
-    """Work out the findings. No record at all is a `UsageError`; nothing but failures is a finding."""
+def find(records: Sequence[Record], sweep_ends: Sequence[SweepEnd] = ()) -> Findings:
+    """Work out the findings. `sweep_ends` say why the sweeps that made the records ended.
+
+    No record at all is a `UsageError`; nothing but failures is a finding.
+    """
     off_pace = _off_pace(flags(records))
     records = latest(records)
     if not records:
@@ -124,6 +128,7 @@ def find(records: Sequence[Record]) -> Findings:
             *_mixed_seeds(timed),
             *_no_accuracy(good),
             *_notes(records),
+            *_sweep_ends(sweep_ends),
         ),
         resources=tuple(resources_of(timed)),
         environment=tuple(_environment(records)),
@@ -246,6 +251,18 @@ def _notes(records: Sequence[Record]) -> list[Remark]:
         for note in record.notes:
             notes[note][record.scenario.describe()] = None
     return [Remark(text=note, scenarios=tuple(found)) for note, found in notes.items()]
+
+
+def _sweep_ends(ends: Sequence[SweepEnd]) -> list[Remark]:
+    """Why there were no more rounds."""
+    return [
+        Remark(
+            text=f"the sweep begun at {end.started_at} ran {counted(end.cases, 'case')} and ended after "
+            f"{number(end.seconds)} s: {end.stopped_because}",
+            scenarios=(),
+        )
+        for end in ends
+    ]
 
 
 def _environment(records: Sequence[Record]) -> list[Fact]:
