@@ -19,7 +19,7 @@ from albench.console import command, err, names, numbers, one_line_errors, out
 from albench.errors import UsageError
 from albench.harness import benchmark_json, environment, records, runner, schema, suites, sweep_file, sweep_log
 from albench.harness import export as exporting
-from albench.harness.availability import refuse_missing_cuda
+from albench.harness.availability import refuse_missing_cuda, with_gpus_of_torch
 from albench.harness.concerns import quality_warnings
 from albench.harness.overrides import Overrides
 from albench.harness.progress import SweepProgress
@@ -145,6 +145,9 @@ def run(
     lane_sms: Annotated[
         int | None, typer.Option(help="Multiprocessors of each such share, so that any number of lanes are alike.")
     ] = None,
+    distinct_targets: Annotated[
+        str | None, typer.Option(help="AL's target side on distinct rows only: auto, on, off, or several of them.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="Where to run: cpu or cuda.")] = None,
     precision: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Adam's base rate.")] = None,
@@ -194,6 +197,7 @@ def run(
             replicas=numbers(replicas, "--replicas"),
             lane_kinds=names(lane_kind, "--lane-kind"),
             lane_sms=lane_sms,
+            distinct_targets=names(distinct_targets, "--distinct-targets"),
             device=device,
             precision=precision,
             learning_rate=learning_rate,
@@ -351,7 +355,7 @@ def train(
 @app.command()
 def env() -> None:
     """Show what this machine has, which engines can run on it, and why the others cannot."""
-    for table in overview.machine(environment.describe()):
+    for table in overview.machine(with_gpus_of_torch(environment.describe())):
         out.print(table)
 
 

@@ -8,6 +8,9 @@ from typing import Literal, get_args
 LaneKind = Literal["stream", "sm-share"]
 """What a lane of one GPU is: a stream, or a stream on a share of the multiprocessors that is its own."""
 LANE_KINDS: tuple[str, ...] = get_args(LaneKind)
+COMPILES_TICKS_RIGHT = (2, 12)
+"""The first torch that compiles a tick of stacked components rightly for a CPU: 2.11 overwrites an input before its
+gradient reads it."""
 
 
 def usable_cores() -> int:

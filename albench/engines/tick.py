@@ -33,9 +33,7 @@ from albench.engines.capture import record
 from albench.engines.compilation import not_compiled, without_advice, without_guards
 from albench.engines.engine import Input
 from albench.engines.stack import Stack
-
-FIRST_RIGHT = (2, 12)
-"""The first torch that compiles ticks rightly for a CPU: 2.11 overwrites an input before its gradient reads it."""
+from albench.machine import COMPILES_TICKS_RIGHT
 
 Layout = tuple[Any, ...]
 """What must agree for mini-batches to share buffers: shapes, and which tensors the target has."""
@@ -196,7 +194,7 @@ class Tick:
 
     def _compile(self, body: Callable[[], None]) -> Callable[[], None]:
         """Return `body` compiled, or as it is where that fails."""
-        if self._features[0].device.type == "cpu" and torch_version() < FIRST_RIGHT:
+        if self._features[0].device.type == "cpu" and torch_version() < COMPILES_TICKS_RIGHT:
             self.notes.append(
                 f"not compiled (torch {torch.__version__} does it wrongly for a CPU: install 2.12 or newer)"
             )

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from albench.errors import UsageError
+from albench.machine import COMPILES_TICKS_RIGHT
 from albench.methods import METHODS
 
+DEVICE_FILES = tuple(Path("/dev") / name for name in ("nvidiactl", "nvidia0", "dxg"))
+"""Where there is none of these there is no CUDA device, and torch, which takes seconds, need not be asked."""
 ANSWER_SECONDS = 60.0
 """How long torch may take to say whether it finds a CUDA device; importing it takes most of that on a slow disk."""
 
@@ -54,6 +59,8 @@ def engine_availability(facts: dict[str, Any]) -> list[Availability]:
             reason = missing_cuda if engine in method.cuda_engines else missing
             if "compiled" in engine:
                 reason = reason or missing_compiler
+            if engine == "fused-compiled" and not facts["gpus"]:
+                reason = reason or _wrongly_compiled(facts)
             lanes = only_here.get((name, engine)) or kinds[engine]
             rows.append(Availability(method=name, engine=engine, available=not reason, reason=reason, lanes=lanes))
     return rows
@@ -65,6 +72,15 @@ def _missing_compiler() -> str:
     if shutil.which(compiler):
         return ""
     return f"needs a C++ compiler, and {compiler} is not on the path (CXX names another); trains uncompiled without"
+
+
+def _wrongly_compiled(facts: dict[str, Any]) -> str:
+    """Return why stacked ticks are not compiled for the CPU; empty if they are."""
+    version = str(facts["packages"]["torch"])
+    major, minor = (int(part) for part in version.split(".")[:2])
+    if (major, minor) >= COMPILES_TICKS_RIGHT:
+        return ""
+    return f"torch {version} compiles it wrongly for a CPU: install 2.12 or newer; trains uncompiled without"
 
 
 def _may_have_cuda(facts: dict[str, Any]) -> bool:
@@ -87,6 +103,24 @@ def cuda_answers() -> bool:
     except (OSError, subprocess.SubprocessError):
         return False
     return answer.returncode == 0
+
+
+def with_gpus_of_torch(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the facts with the GPUs that torch finds where NVML, which is not in every container, tells of none."""
+    possible = facts["packages"]["torch"] != "not installed" and _may_have_cuda(facts)
+    if facts["gpus"] or not possible or not any(file.exists() for file in DEVICE_FILES):
+        return facts
+    script = (
+        "import json, torch\n"
+        "found = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]\n"
+        "print(json.dumps([{'name': one.name, 'memory_bytes': one.total_memory, 'driver': None} for one in found]))"
+    )
+    try:
+        command = [sys.executable, "-c", script]
+        answer = subprocess.run(command, capture_output=True, timeout=ANSWER_SECONDS, check=True)
+        return facts | {"gpus": json.loads(answer.stdout)}
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return facts
 
 
 def refuse_missing_cuda(facts: dict[str, Any]) -> None:

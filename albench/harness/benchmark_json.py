@@ -18,7 +18,7 @@ import msgspec
 
 from albench.errors import UsageError
 from albench.harness.derivation import derived_from
-from albench.harness.records import VERSION, Record
+from albench.harness.records import Record, converted
 
 EXTRA_INFO_KEY = "albench_record"
 FAILED_KEY = "albench_failed"
@@ -71,9 +71,9 @@ def read(path: Path) -> list[Record]:
                 raise UsageError(
                     f"{path} holds no single times: save with --benchmark-json, or with --benchmark-save-data too"
                 )
-            record = msgspec.convert(benchmark["extra_info"][EXTRA_INFO_KEY], Record)
+            record = converted(benchmark["extra_info"][EXTRA_INFO_KEY], where=str(path))
             found += [msgspec.structs.replace(record, seconds=float(one)) for one in benchmark["stats"]["data"]]
-        found += [msgspec.convert(record, Record) for record in content.get(FAILED_KEY, [])]
+        found += [converted(record, where=str(path)) for record in content.get(FAILED_KEY, [])]
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}): {remedy}") from None
     except UsageError:
@@ -84,8 +84,6 @@ def read(path: Path) -> list[Record]:
         ) from None
     if not found:
         raise UsageError(f"{path} holds no record of albench: {remedy}")
-    if (newest := max(record.version for record in found)) > VERSION:
-        raise UsageError(f"{path} has record version {newest}, this albench reads up to {VERSION}: update it")
     # Two benchmarks may measure the same scenario: their rounds are counted on, for none is an attempt at another.
     rounds: Counter[str] = Counter()
     numbered = []

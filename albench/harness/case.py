@@ -128,7 +128,7 @@ def measure(scenario: Scenario, *, data_dir: Path | None = None) -> Outcome:
             notes=list(trainer.notes),
             window_start_seconds=window.start,
             window_end_seconds=window.end,
-            gpu_uuids=gpu_uuids(trainer),
+            gpu_uuids=gpu_uuids(trainer, scenario.replicas),
         )
     finally:
         trainer.close()
@@ -155,9 +155,12 @@ def task_seconds(scenario: Scenario, dataset: Dataset, batches: list[Batch]) -> 
         trainer.close()
 
 
-def gpu_uuids(trainer: Trainer) -> list[str]:
-    """Return the CUDA devices that a trainer runs on: one, or one for each of its processes or of its threads."""
+def gpu_uuids(trainer: Trainer, replicas: int = 1) -> list[str]:
+    """Return the CUDA devices that a trainer runs on: one, or one for each of its processes or of its threads, each
+    `replicas` times.
+    """
     if trainer.device != "cuda":
         return []
-    count = min(trainer.lanes, torch.cuda.device_count()) if trainer.lane_kind in ("process", "gpu") else 1
+    lanes = trainer.lanes if trainer.lane_kind in ("process", "gpu") else 1
+    count = min(lanes * replicas, torch.cuda.device_count())
     return [str(torch.cuda.get_device_properties(i).uuid) for i in range(count)]

@@ -11,11 +11,12 @@ import dataclasses
 import itertools
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from albench.errors import UsageError
 from albench.harness.scenario import Purpose, Scenario
 from albench.machine import LaneKind
-from albench.methods import lanes_of_one_gpu, method_named
+from albench.methods import FOLDED, lanes_of_one_gpu, method_named
 from albench.methods.cutting import PIPELINES, linear_layers_of, microbatch_fault, most_lanes
 
 
@@ -34,6 +35,13 @@ class Contender:
     """What a lane of one GPU is, of engines that have lanes there."""
     lane_sms: int | None = None
     """Multiprocessors of each share; None: an even split."""
+    distinct_targets: bool | Literal["auto"] = "auto"
+    """Whether AL runs the target side on the distinct rows of a mini-batch only."""
+
+    @property
+    def takes_distinct_targets(self) -> bool:
+        """Whether it has a target side."""
+        return self.method in FOLDED
 
     @property
     def takes_lanes(self) -> bool:
@@ -143,6 +151,7 @@ class Grid:
                 replicas=contender.replicas,
                 lane_kind=contender.lane_kind,
                 lane_sms=contender.lane_sms,
+                distinct_targets=contender.distinct_targets,
                 bridge_width=self.bridge_factor and self.bridge_factor * width,
                 device=self.device,
                 hidden_layers=hidden_layers,

@@ -6,8 +6,9 @@ Methods and engines filter contenders; every other axis takes the place of the g
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
 from albench.errors import UsageError, unknown_name
 from albench.harness.grid import Contender, Grid
@@ -16,6 +17,7 @@ from albench.methods import METHODS, method_named
 
 AXES_OF_CONTENDERS = ("lanes", "microbatches", "replicas")
 """Numbers that belong to a contender and not to the grid: they change only contenders to which they mean something."""
+DISTINCT_TARGETS: dict[str, bool | Literal["auto"]] = {"auto": "auto", "on": True, "off": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,8 @@ class Overrides:
     microbatches: tuple[int, ...] | None = None
     replicas: tuple[int, ...] | None = None
     lane_kinds: tuple[str, ...] | None = None
+    distinct_targets: tuple[str, ...] | None = None
+    """Such as "auto", "on" and "off"."""
     lane_sms: int | None = None
     """Multiprocessors of a share of a GPU: lanes there are such shares then."""
     device: str | None = None
@@ -56,6 +60,9 @@ class Overrides:
         for kind in self.lane_kinds or ():
             if kind not in LANE_KINDS:
                 raise unknown_name("lane kind", kind, LANE_KINDS)
+        for word in self.distinct_targets or ():
+            if word not in DISTINCT_TARGETS:
+                raise unknown_name("distinct targets", word, DISTINCT_TARGETS)
         for name in AXES_OF_CONTENDERS:
             for value in getattr(self, name) or ():
                 if value < 1:
@@ -89,8 +96,10 @@ class Overrides:
         ]
         # What the lanes are before how many: BP takes several threads, and one share of a GPU.
         contenders = [one for contender in contenders for one in self._on_kinds(contender)]
-        for name in AXES_OF_CONTENDERS:
-            values = getattr(self, name)
+        axes: dict[str, Sequence[object] | None] = {name: getattr(self, name) for name in AXES_OF_CONTENDERS}
+        if self.distinct_targets is not None:
+            axes["distinct_targets"] = [DISTINCT_TARGETS[word] for word in self.distinct_targets]
+        for name, values in axes.items():
             if values is not None:
                 contenders = [
                     dataclasses.replace(contender, **{name: value})

@@ -124,16 +124,23 @@ class _Header(msgspec.Struct, tag_field="format", tag=FORMAT):
 def parse(line: bytes | str, *, where: str) -> Record:
     """Return the record on one line of JSON, of this version or an older one; `where` names the line in the error."""
     try:
-        version = msgspec.json.decode(line, type=_Header).version
-        if version == VERSION:
+        if msgspec.json.decode(line, type=_Header).version == VERSION:
             return msgspec.json.decode(line, type=Record)
-        if version < VERSION:
-            return msgspec.convert(migrated(msgspec.json.decode(line), version), Record)
+        return converted(msgspec.json.decode(line), where=where)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(
             f"{where} is not a record of albench ({message_of(error, 300)}): give a {FILE_NAME} that albench wrote"
         ) from None
-    raise NewerRecordError(f"{where} has record version {version}, this albench reads up to {VERSION}: update it")
+
+
+def converted(fields: Any, *, where: str) -> Record:
+    """Return the record in JSON that was read already, of this version or an older one; else `parse`'s errors, where
+    what is no record is a `msgspec.ValidationError`.
+    """
+    version = msgspec.convert(fields, _Header).version
+    if version > VERSION:
+        raise NewerRecordError(f"{where} has record version {version}, this albench reads up to {VERSION}: update it")
+    return msgspec.convert(migrated(fields, version) if version < VERSION else fields, Record)
 
 
 def read(path: Path) -> list[Record]:

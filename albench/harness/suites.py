@@ -94,16 +94,21 @@ def _depth(lanes: int) -> list[Grid]:
 
 
 def _quickstart(lanes: int) -> list[Grid]:
-    # Two rounds of this and the training to the end take two and a half minutes on two cores.
-    to_the_end = Grid(
-        contenders=(AL_FUSED, BP),
-        hidden_layers=(2, 8, 64),
-        minibatches=(20 * DIGITS_EPOCH,),
-        seeds=(0, 1),
-        purpose="accuracy",
-        **SMALL,
-    )
-    return [*_small(lanes), _large(lanes, (2, 4, 8)), to_the_end]
+    # Three rounds of this and the training to the end take two and a half minutes on two cores.
+    both = (AL_SERIAL, al_threads(lanes), BP, bp_threads(lanes))
+    small, large = (AL_FUSED, *both), both
+    depths = (2, 8, 32)
+    return [
+        Grid(contenders=tuple(dict.fromkeys(small)), hidden_layers=depths, minibatches=(16, 48, 128), **SMALL),
+        Grid(contenders=tuple(dict.fromkeys(large)), hidden_layers=(2, 4, 8), minibatches=(6, 16, 32), **LARGE),
+        Grid(
+            contenders=(AL_FUSED, BP),
+            hidden_layers=depths,
+            minibatches=(20 * DIGITS_EPOCH,),
+            purpose="accuracy",
+            **SMALL,
+        ),
+    ]
 
 
 def _quick(lanes: int) -> list[Grid]:

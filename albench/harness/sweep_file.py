@@ -87,6 +87,7 @@ CHANGE_KEYS = AXIS_KEYS | {
     "replicas": (Wholes, WHOLES),
     "lane_kinds": (Names, 'a list of "stream" and "sm-share"'),
     "lane_sms": (Whole, WHOLE),
+    "distinct_targets": (Names, 'a list of "auto", "on" and "off"'),
 }
 GRID_KEYS = AXIS_KEYS | {
     "contenders": (Annotated[tuple[dict[str, Any], ...], msgspec.Meta(min_length=1)], TABLES),
@@ -103,6 +104,7 @@ CONTENDER_KEYS: dict[str, tuple[Any, str]] = {
     "replicas": (Whole | Literal["cores"], 'a whole number, or "cores" for as many as there are'),
     "lane_kind": (LaneKind, '"stream" or "sm-share"'),
     "lane_sms": (Whole, WHOLE),
+    "distinct_targets": (bool | Literal["auto"], 'true, false or "auto"'),
 }
 REQUIRED = ("contenders", "hidden_layers", "widths", "batch_sizes", "minibatches")
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from albench.engines import make_engine, tick
-from albench.engines.tick import FIRST_RIGHT, Tick, torch_version
+from albench.engines.tick import Tick, torch_version
+from albench.machine import COMPILES_TICKS_RIGHT
 from tests.engines.locally_supervised import LocalNetwork, StackableLocallySupervised
 from tests.engines.made_up import TOLERANCE, batches, largest_difference, network, trained
 
@@ -43,7 +44,7 @@ def test_without_a_compiler_training_goes_on_and_says_so(monkeypatch):
 
 def test_a_torch_that_compiles_wrongly_is_not_asked_to(monkeypatch):
     """2.11 trained the second component on the input of the mini-batch after."""
-    monkeypatch.setattr(tick, "FIRST_RIGHT", (99,))
+    monkeypatch.setattr(tick, "COMPILES_TICKS_RIGHT", (99,))
     data = batches(12)
     serial, _ = trained("serial", data)
     with make_engine("fused", network(8), learning_rate=1e-2, lanes=1, compile=True) as engine:
@@ -82,7 +83,7 @@ def test_compiled_without_a_written_reverse_pass():
     net = LocalNetwork(StackableLocallySupervised).double()
     with make_engine("fused", net, learning_rate=1e-2, lanes=1, compile=True) as engine:
         engine.fit(data)
-        if torch_version() >= FIRST_RIGHT and hasattr(torch._dynamo.config, "trace_autograd_ops"):
+        if torch_version() >= COMPILES_TICKS_RIGHT and hasattr(torch._dynamo.config, "trace_autograd_ops"):
             assert not engine.notes
             assert engine.recordings == 1
         assert largest_difference(serial, engine.state_dict()) <= 1e-10

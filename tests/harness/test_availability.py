@@ -1,11 +1,18 @@
 """Availability: what cannot be had here is said with its reason, and torch is asked only where there is a GPU."""
 
+import json
+
 import pytest
 
 from albench.engines import shares
 from albench.errors import UsageError
 from albench.harness import availability
-from albench.harness.availability import engine_availability, refuse_missing_cuda, share_availability
+from albench.harness.availability import (
+    engine_availability,
+    refuse_missing_cuda,
+    share_availability,
+    with_gpus_of_torch,
+)
 from albench.harness.suites import SUITES, suite_scenarios
 from albench.methods import METHODS
 
@@ -80,6 +87,30 @@ def test_a_graph_has_lanes_in_al_and_none_in_bp():
     lanes = {row.method: row.lanes for row in engine_availability(facts(gpus=[GPU])) if row.engine == "graph"}
     assert lanes["al"].startswith("branches of one CUDA graph")
     assert lanes["bp"].startswith("none")
+
+
+def test_stacked_ticks_are_not_compiled_by_a_torch_that_does_it_wrongly(monkeypatch):
+    monkeypatch.setattr(availability.shutil, "which", lambda _: "/bin/g++")
+    assert reasons(torch="2.11.0+cu130")["fused-compiled"].startswith("torch 2.11.0+cu130 compiles it wrongly")
+    assert reasons(torch="2.12.1")["fused-compiled"] == ""
+    assert reasons(torch="2.11.0", gpus=[GPU])["fused-compiled"] == "", "it is on a CPU that it does"
+
+
+@pytest.mark.parametrize("device_is_there", [True, False])
+def test_torch_names_the_gpus_where_nvml_is_silent(monkeypatch, tmp_path, device_is_there):
+    python, device = tmp_path / "python", tmp_path / "nvidia0"
+    python.write_text(f"#!/bin/sh\necho '{json.dumps([GPU])}'\n")
+    python.chmod(0o755)
+    if device_is_there:
+        device.touch()
+    monkeypatch.setattr(availability.sys, "executable", str(python))
+    monkeypatch.setattr(availability, "DEVICE_FILES", (device,))
+    silent = facts(gpu_reason="NVML: Shared Library Not Found")
+    assert with_gpus_of_torch(silent)["gpus"] == ([GPU] if device_is_there else [])
+    python.write_text("#!/bin/sh\nexit 1\n")
+    assert with_gpus_of_torch(silent) == silent
+    other = {"name": "another", "memory_bytes": 1, "driver": None}
+    assert with_gpus_of_torch(facts(gpus=[other]))["gpus"] == [other]
 
 
 @pytest.mark.parametrize("name", SUITES)

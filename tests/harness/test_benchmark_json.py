@@ -4,12 +4,15 @@ import json
 import types
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from albench.errors import UsageError
 from albench.harness import benchmark_json
 from albench.harness.benchmark_json import EXTRA_INFO_KEY, FAILED_KEY, extra_info, failed_records, metrics, read
 from albench.harness.control import latest
-from albench.harness.records import Record
+from albench.harness.records import VERSION, Record
+from tests.harness.test_migration import GOLDEN
 from tests.harness.test_records import record
 
 
@@ -48,6 +51,55 @@ def test_records_of_a_newer_albench_are_refused(tmp_path):
     newer["extra_info"][EXTRA_INFO_KEY]["version"] = 99
     with pytest.raises(UsageError, match="has record version 99, this albench reads up to"):
         read(written(tmp_path, newer))
+
+
+def test_records_of_an_older_albench_mean_what_they_meant(tmp_path):
+    old = json.loads(GOLDEN.read_text(encoding="utf-8").splitlines()[0])
+    file = written(
+        tmp_path,
+        {"name": "test_x", "extra_info": {EXTRA_INFO_KEY: old}, "stats": {"data": [0.5]}},
+        **{FAILED_KEY: [old | {"status": "failed"}]},
+    )
+    found = read(file)
+    assert [(one.version, one.key, one.scenario.device) for one in found] == [(VERSION, old["key"], "cpu")] * 2
+
+
+WHOLE = json.dumps({"benchmarks": [benchmark(record(), 0.5), FOREIGN], FAILED_KEY: failed_records([record()])}).encode()
+
+
+def read_or_refused(file):
+    """Whether a file is read, or refused in one line."""
+    try:
+        return bool(read(file))
+    except UsageError as error:
+        return "\n" not in str(error)
+
+
+@settings(max_examples=300, deadline=None)
+@given(position=st.integers(0, len(WHOLE) - 1), junk=st.binary(max_size=4), cut=st.integers(0, 40))
+def test_whatever_befalls_a_file_is_one_line_or_records(tmp_path_factory, position, junk, cut):
+    file = tmp_path_factory.getbasetemp() / "fuzzed.json"
+    file.write_bytes(WHOLE[:position] + junk + WHOLE[position + cut :])
+    assert read_or_refused(file)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(field=st.sampled_from(sorted(extra_info(record())[EXTRA_INFO_KEY])), value=VALUES, data=VALUES)
+def test_whatever_a_record_holds_is_one_line_or_records(tmp_path_factory, field, value, data):
+    one = benchmark(record(), 0.5)
+    one["extra_info"][EXTRA_INFO_KEY][field] = value
+    if data is not None:
+        one["stats"]["data"] = data
+    file = tmp_path_factory.getbasetemp() / "fuzzed.json"
+    file.write_text(json.dumps({"benchmarks": [one]}))
+    assert read_or_refused(file)
 
 
 def test_a_file_without_any_record_is_refused(tmp_path):

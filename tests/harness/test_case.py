@@ -63,9 +63,13 @@ def test_the_device_is_waited_for_at_both_ends_of_the_window(monkeypatch):
     assert window == (2.0, 5.0)
 
 
-@pytest.mark.parametrize(("lane_kind", "count"), [("process", 2), ("gpu", 2), ("cuda-stream", 1)])
-def test_energy_is_that_of_every_gpu_that_lanes_are_on(monkeypatch, lane_kind, count):
+@pytest.mark.parametrize(
+    ("lane_kind", "replicas", "count"),
+    [("process", 1, 2), ("gpu", 1, 2), ("cuda-stream", 1, 1), ("cpu-thread", 3, 3), ("gpu", 3, 4)],
+)
+def test_energy_is_that_of_every_gpu_that_lanes_are_on(monkeypatch, lane_kind, replicas, count):
+    """Copies are on GPUs of their own; the last case asks for more than there are."""
     monkeypatch.setattr(case.torch.cuda, "device_count", lambda: 4)
     monkeypatch.setattr(case.torch.cuda, "get_device_properties", lambda i: types.SimpleNamespace(uuid=f"GPU-{i}"))
     trainer = types.SimpleNamespace(device="cuda", lanes=2, lane_kind=lane_kind)
-    assert case.gpu_uuids(trainer) == [f"GPU-{i}" for i in range(count)]
+    assert case.gpu_uuids(trainer, replicas) == [f"GPU-{i}" for i in range(count)]

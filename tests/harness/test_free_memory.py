@@ -13,6 +13,7 @@ MIB = 2**20
 def container(tmp_path, monkeypatch):
     """Return a function that puts this process into a container with these limits."""
     monkeypatch.setattr(free_memory, "CGROUP", tmp_path)
+    monkeypatch.setattr(free_memory, "MEMBERSHIP", tmp_path / "no such file")
 
     def put(limit, used, inactive_file=0):
         (tmp_path / "memory.max").write_text(f"{limit}\n")
@@ -44,8 +45,47 @@ def test_without_a_container_it_is_the_machines(tmp_path, monkeypatch):
     assert free_memory_bytes() > 0
 
 
+@pytest.fixture
+def groups(tmp_path, monkeypatch):
+    """Return a function that puts this process into groups, each with files of its own."""
+    monkeypatch.setattr(free_memory, "CGROUP", tmp_path / "cgroup")
+    monkeypatch.setattr(free_memory, "MEMBERSHIP", tmp_path / "membership")
+    monkeypatch.setattr(free_memory, "VMSTAT", tmp_path / "no such file")
+
+    def put(membership, **files):
+        (tmp_path / "membership").write_text(membership)
+        for place, content in files.items():
+            for name, text in content.items():
+                path = tmp_path / "cgroup" / place.replace("__", "/") / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text)
+
+    return put
+
+
+def test_the_narrowest_of_the_groups_around_it_holds(groups):
+    """A job of a batch system or a unit of systemd has its limit further down, and the one around it may be fuller."""
+    inner = {"memory.max": f"{90 * MIB}\n", "memory.current": f"{20 * MIB}\n"}
+    outer = {"memory.max": f"{100 * MIB}\n", "memory.current": f"{60 * MIB}\n"}
+    groups("0::/system.slice/job\n", **{"system.slice": outer, "system.slice__job": inner})
+    assert free_memory_bytes() == 40 * MIB
+
+
+def test_groups_of_the_first_version_are_read_too(groups):
+    files = {
+        "memory.limit_in_bytes": f"{64 * MIB}\n",
+        "memory.usage_in_bytes": f"{60 * MIB}\n",
+        "memory.stat": f"cache 1\ntotal_inactive_file {6 * MIB}\n",
+        "memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n",
+    }
+    groups("5:devices:/\n4:memory:/job\n0::/\n", **{"memory__job": files})
+    assert free_memory_bytes() == 10 * MIB
+    assert oom_kills() == 3
+
+
 def test_what_the_system_has_killed_is_counted_where_it_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(free_memory, "CGROUP", tmp_path)
+    monkeypatch.setattr(free_memory, "MEMBERSHIP", tmp_path / "no such file")
     monkeypatch.setattr(free_memory, "VMSTAT", tmp_path / "vmstat")
     assert oom_kills() is None
     (tmp_path / "vmstat").write_text("nr_free_pages 7\noom_kill 2\n")

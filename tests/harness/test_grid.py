@@ -117,3 +117,19 @@ def test_what_holds_for_a_whole_grid_can_be_given_too():
     assert found == {("float64", 0.25, 24)}
     (same,) = Overrides(hidden_layers=(8,)).apply(changed)
     assert same == changed, "what is not given stays"
+
+
+def test_what_distinct_targets_are_worth_can_be_asked():
+    """Each idea is to be measured on and off; a method without a target side takes part once."""
+    grid = Grid(
+        contenders=(Contender(method="al", engine="fused"), Contender(method="bp", engine="eager")),
+        hidden_layers=(8,),
+        widths=(8,),
+        batch_sizes=(24,),
+        minibatches=(3,),
+    )
+    (changed,) = Overrides(distinct_targets=("on", "off")).apply(grid)
+    found = [(one.method, one.distinct_targets) for one in changed.scenarios()]
+    assert found == [("al", True), ("al", False), ("bp", "auto")]
+    with pytest.raises(UsageError, match="distinct targets 'of'.*did you mean 'off'"):
+        Overrides(distinct_targets=("of",))

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from albench.engines.errors import ComponentError, RankError
-from albench.harness import isolation
+from albench.harness import isolation, sweep_log
 from albench.harness.control import without_controls
 from albench.harness.isolation import run_isolated
 from albench.harness.outcome import Failure, Outcome
@@ -214,6 +214,7 @@ def test_ctrl_c_keeps_the_records_and_exits_with_130(tmp_path):
     assert "Traceback" not in errors
     assert not gone(family)
     assert without_controls(read(tmp_path))
+    assert [end.stopped_because for end in sweep_log.read(tmp_path)] == ["it was interrupted"]
 
 
 def test_a_script_without_a_main_guard_can_run_cases(tmp_path):
