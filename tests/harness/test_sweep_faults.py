@@ -140,5 +140,9 @@ def test_a_case_whose_sweep_is_killed_does_not_go_on_to_its_end(tmp_path):
         time.sleep(0.05)
     family = psutil.Process(sweep.pid).children(recursive=True)
     os.kill(sweep.pid, signal.SIGKILL)
-    sweep.communicate()
-    assert not gone(family, seconds=10)
+    sweep.wait(30)
+    sweep.stdout.close()  # which whoever is left may hold open
+    left = gone(family, seconds=10)
+    for process in left:
+        process.kill()
+    assert not left
