@@ -185,4 +185,7 @@ class Scenario:
     def describe(self) -> str:
         """One line for progress and error messages."""
         sizes = f"ℓ = {self.hidden_layers}, width {self.width}, batch {self.batch_size} × {self.minibatches}"
-        return f"{self.series}, {sizes}{', input pipeline on' if self.purpose == 'input' else ''}"
+        rows = (
+            "" if self.distinct_targets == "auto" else f", distinct targets {'on' if self.distinct_targets else 'off'}"
+        )
+        return f"{self.series}{rows}, {sizes}{', input pipeline on' if self.purpose == 'input' else ''}"

@@ -131,5 +131,6 @@ def test_what_distinct_targets_are_worth_can_be_asked():
     (changed,) = Overrides(distinct_targets=("on", "off")).apply(grid)
     found = [(one.method, one.distinct_targets) for one in changed.scenarios()]
     assert found == [("al", True), ("al", False), ("bp", "auto")]
+    assert len({one.describe() for one in changed.scenarios()}) == 3, "they can be told apart while they run"
     with pytest.raises(UsageError, match="distinct targets 'of'.*did you mean 'off'"):
         Overrides(distinct_targets=("of",))
