@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -14,7 +14,7 @@ from albench.harness.scenario import Scenario
 from albench.methods import METHODS
 
 
-def everything() -> Iterator[Table]:
+def everything() -> Iterator[Table | str]:
     """Yield the suites, the methods and the data sets."""
     named = Table("suite", "question", "cases", title="Suites", title_justify="left")
     for name, entry in suites.SUITES.items():
@@ -40,7 +40,7 @@ def cases(scenarios: Sequence[Scenario], name: str) -> Iterator[Table | str]:
     yield f"{len(scenarios)} cases, very roughly {seconds / 60:.1f} minutes a round on a machine like this"
 
 
-def machine(facts: Mapping[str, Any]) -> Iterator[Table]:
+def machine(facts: dict[str, Any]) -> Iterator[Table]:
     """Yield what `albench.harness.environment.describe` found, and which engines run there."""
     table = Table("what", "value", title="Machine", title_justify="left")
     table.add_row("processor", f"{facts['cpu']}, {facts['usable_cores']} usable cores")

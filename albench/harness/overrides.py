@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from albench.errors import UsageError, unknown_name
 from albench.harness.grid import Contender, Grid
@@ -96,7 +96,7 @@ class Overrides:
         ]
         # What the lanes are before how many: BP takes several threads, and one share of a GPU.
         contenders = [one for contender in contenders for one in self._on_kinds(contender)]
-        axes: dict[str, Sequence[object] | None] = {name: getattr(self, name) for name in AXES_OF_CONTENDERS}
+        axes: dict[str, Sequence[Any] | None] = {name: getattr(self, name) for name in AXES_OF_CONTENDERS}
         if self.distinct_targets is not None:
             axes["distinct_targets"] = [DISTINCT_TARGETS[word] for word in self.distinct_targets]
         for name, values in axes.items():
