@@ -17,6 +17,7 @@ What BP takes on one lane is spread over the linear layers by the operations of 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -150,7 +151,7 @@ def stages_on_lanes(
     second = minibatch_seconds / turns.microbatches / operations(layers)  # of one multiplication for each instance
     forward = [layer.weights * second for layer in layers]
     backward = [forward[0], *[2 * seconds for seconds in forward[1:]]]
-    stages = partition([layer.weights for layer in layers], turns.stages)
+    stages = _stages(tuple(layer.weights for layer in layers), turns.stages)
     makespan = stages_makespan(
         turns,
         [sum(forward[stage.start : stage.stop]) for stage in stages],
@@ -159,6 +160,12 @@ def stages_on_lanes(
         latency_seconds=link.latency_seconds,
     )
     return Projected(seconds=minibatches * makespan, busy_seconds=minibatches * minibatch_seconds, lanes=turns.lanes)
+
+
+@functools.lru_cache(maxsize=64)
+def _stages(costs: tuple[int, ...], stages: int) -> list[range]:
+    """Return the layers of each stage: the same for every number of microbatches, and a while's work for thousands."""
+    return partition(costs, stages)
 
 
 def seconds_at_depth(seconds: Mapping[int, float], hidden_layers: int) -> float | None:

@@ -6,12 +6,14 @@ What is projected is dashed and hollow, what was measured is solid, in both.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -33,6 +35,8 @@ LOOKS = {
 DOTS: dict[str, Any] = {"color": MUTED, "linewidth": 1.1, "linestyle": ":", "zorder": 0.5}
 """Lines that are neither measured nor projected."""
 
+LETTERS = 52
+"""Of a bold title in one line."""
 NUDGE = 1.05
 """How much further to the right each measured mark stands than the one before it, where both are on as many lanes."""
 
@@ -73,8 +77,7 @@ def _speed_drawing(projection: Projection, name: str) -> Drawing:
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("lanes K")
     axes.set_ylabel(f"times as fast as {'BP ' if 'bp' in projection.methods else ''}on one lane")
-    title = f"PROJECTED speed on more lanes,\n{heading(projection)}"
-    figure.suptitle(title, x=0.02, ha="left", fontsize=12, fontweight="bold")
+    _title(figure, f"PROJECTED speed on more lanes, {heading(projection)}")
     handles = [
         Line2D([], [], markeredgewidth=1.5, **_legend(method), label=_name(projection, method))
         for method in projection.methods
@@ -97,9 +100,15 @@ def _speed_drawing(projection: Projection, name: str) -> Drawing:
         "dotted line K lanes are K times as fast as BP on one. A pipeline of BP shows its best number of "
         f"microbatches.{more}",
         limits="It does not show accuracy: AL learns by other objectives than the rest. It takes lanes for equally "
-        "fast however many there are, which no real machine's are.",
+        "fast however many there are, which no real machine's are; and on many lanes a pipeline of BP would be given "
+        "larger mini-batches, cut into more microbatches, than were measured.",
         work=projection.work,
     )
+
+
+def _title(figure: Figure, text: str) -> None:
+    """Put a title over the figure, in lines that fit."""
+    figure.suptitle(textwrap.fill(text, LETTERS), x=0.02, ha="left", fontsize=12, fontweight="bold")
 
 
 def _is_bound(projection: Projection, method: str) -> bool:
@@ -189,8 +198,7 @@ def _check_drawing(projection: Projection, name: str) -> Drawing:
     axes.set_ylim(*ends)
     axes.set_xlabel("measured, ms a mini-batch")
     axes.set_ylabel("PROJECTED, ms a mini-batch")
-    title = f"Projected against measured,\n{projection.title}"
-    figure.suptitle(title, x=0.02, ha="left", fontsize=12, fontweight="bold")
+    _title(figure, f"Projected against measured, {projection.title}")
     methods = dict.fromkeys(check.method for check in checks)
     handles = [
         Line2D([], [], linestyle="none", markeredgewidth=1.5, **LOOKS[m].marks, label=method_named(m).title)

@@ -36,7 +36,7 @@ from albench.harness.scenario import Scenario
 from albench.methods import lanes_run_components, method_named
 from albench.report.grouping import by_series
 from albench.report.regimes import Work
-from albench.report.words import number
+from albench.report.words import counted, number
 
 Key = TypeVar("Key")
 
@@ -141,7 +141,7 @@ class Sources:
                 if timed and depth not in found:
                     found[depth] = Tasks(
                         seconds=tuple(median(one) for one in zip(*timed, strict=True)),
-                        source=f"medians of {len(timed)} rounds of {name}, task by task",
+                        source=f"in {name}, task by task, the median of {counted(len(timed), 'round')}",
                     )
         for name, group in by_series(self.records).items():
             for depth, rounds in _by_depth(group).items():
@@ -151,7 +151,7 @@ class Sources:
                     share = _minibatch_seconds(rounds) / one.components
                     found[depth] = Tasks(
                         seconds=(share,) * one.components,
-                        source=f"the time of {name} on one lane, spread evenly over the components",
+                        source=f"in {name} on one lane, spread evenly over the components",
                         is_mean=True,
                     )
         return found

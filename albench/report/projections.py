@@ -21,7 +21,7 @@ from albench.methods import method_named
 from albench.methods.cutting import PIPELINES, most_lanes, schedule_fault
 from albench.report.grouping import titles_of
 from albench.report.projection_checks import Check, checks_of, handed_on_bytes, row_bytes
-from albench.report.projection_sources import Microbatches, Sources, Tasks, sources_of
+from albench.report.projection_sources import STAGE_ENGINES, Microbatches, Sources, Tasks, sources_of
 from albench.report.regimes import Work
 from albench.report.words import counted, listed, number
 
@@ -186,7 +186,8 @@ def _projection(sources: Sources, title: str, options: ProjectionOptions) -> Pro
     curves = []
     stages: list[tuple[Curve, Microbatches]] = []
     if sources.stage_steps is None:
-        missing.append("pipelines of BP, and BP: no time of BP on one lane")
+        engines = " or ".join(STAGE_ENGINES[sources.place.work.device])
+        missing.append(f"pipelines of BP: no time of BP {engines} on one lane")
     else:
         stages = _stage_curves(sources, hidden_layers, minibatches, options, missing)
     # What pipelines take on few lanes holds that they shared a machine: then AL's tasks are taken from lanes that did.
