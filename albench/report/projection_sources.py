@@ -212,7 +212,7 @@ class Sources:
         two equations for them. Where these are missing, both count as wide as a hidden layer.
         """
         work = self.place.work
-        inputs, classes = self._ends
+        inputs, classes = self.ends or (work.width, work.width)
         return twin_layers(
             inputs=inputs,
             width=work.width,
@@ -222,12 +222,10 @@ class Sources:
         )
 
     @cached_property
-    def _ends(self) -> tuple[int, int]:
-        width = self.place.work.width
-        for record in self.records:
-            if record.scenario.method == "bp" and (found := _inputs_and_classes(record)):
-                return found
-        return width, width
+    def ends(self) -> tuple[int, int] | None:
+        """Inputs and classes; None: no record tells."""
+        found = (_inputs_and_classes(record) for record in self.records if record.scenario.method == "bp")
+        return next((ends for ends in found if ends), None)
 
     def microbatches(
         self, method: str, count: int, hidden_layers: int, *, below: int | None = None

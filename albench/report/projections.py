@@ -202,6 +202,10 @@ def _projection(sources: Sources, title: str, options: ProjectionOptions) -> Pro
         assumptions.append("Times that come from several lanes hold their own hand-overs; the link's come on top.")
     curves += [curve for curve, _ in stages]
     assumptions += _stage_words(stages)
+    if stages and sources.ends is None:
+        assumptions.append(
+            "Records tell neither inputs nor classes: first and last layer count as wide as a hidden one."
+        )
     fastest = sources.fastest_bp(hidden_layers)
     if fastest is not None:
         name, seconds, how = fastest

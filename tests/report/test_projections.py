@@ -4,14 +4,11 @@ import dataclasses
 from statistics import median
 
 import pytest
-import torch
 
 from albench.analysis.link import Link
 from albench.analysis.projection import TURNS, on_lanes
 from albench.errors import UsageError
 from albench.harness.scenario import Scenario
-from albench.methods.flops import back_propagation_flops
-from albench.networks import mlp
 from albench.report.projection_checks import deviations_of
 from albench.report.projection_sources import sources_of
 from albench.report.projections import ProjectionOptions, projections_of
@@ -90,23 +87,22 @@ def test_a_deeper_network_repeats_inner_components_and_says_so():
     assert one.shown == ()
 
 
-def test_layers_are_those_of_the_network_that_was_measured():
-    """Inputs and classes are in no record: parameters and operations of BP's step tell them, bridges or not."""
-    for bridge_width in (None, 60):
-        network = mlp(in_features=17, width=12, hidden_layers=4, classes=10, bridge_width=bridge_width)
-        flops = back_propagation_flops(network, (torch.zeros(32, 17), torch.zeros(32, dtype=torch.int64)))
-        measured = bp(
-            hidden_layers=4,
-            width=12,
-            bridge_width=bridge_width,
-            effective_parameters=sum(p.numel() for p in network.parameters()),
-            flops_per_minibatch=flops,
-        )
-        (sources,) = sources_of([measured])
-        linear = [layer for layer in network if isinstance(layer, torch.nn.Linear)]
-        assert sources.layers(4) == [(layer.in_features, layer.out_features) for layer in linear]
-        (unknown,) = sources_of([bp(hidden_layers=4, width=12, bridge_width=bridge_width)])
-        assert unknown.layers(4)[0].inputs == unknown.layers(4)[-1].outputs == 12
+@pytest.mark.parametrize(
+    ("width", "bridge_width", "parameters", "flops"),
+    [(1024, None, 7_424_010, 11_357_126_656), (512, 2560, 4_238_858, 6_483_869_696)],
+)
+def test_inputs_and_classes_are_told_by_parameters_and_operations(width, bridge_width, parameters, flops):
+    """In no record, yet in each of BP: these are two of the digits (64 inputs, 10 classes), ℓ = 8, 256 instances."""
+    sizes = {"width": width, "bridge_width": bridge_width, "batch_size": 256}
+    (one,) = sources_of([bp(effective_parameters=parameters, flops_per_minibatch=flops, **sizes)])
+    layers = one.layers(8)
+    assert (layers[0], layers[-1]) == ((64, width), (width, 10))
+    assert len(layers) == (9 if bridge_width is None else 10)
+    assert sum(layer.weights + layer.outputs for layer in layers) == parameters
+    (unknown,) = sources_of([bp(effective_parameters=parameters, **sizes)])
+    assert unknown.layers(8)[0].inputs == unknown.layers(8)[-1].outputs == width
+    (said,) = project(bp(effective_parameters=parameters, **sizes), lanes=(1,))
+    assert any("neither inputs nor classes" in sentence for sentence in said.assumptions)
 
 
 def one_lane_ms(projection, method, microbatches):
