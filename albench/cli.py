@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import albench
-from albench import overview
+from albench import overview, project_command
 from albench.analysis import quality
 from albench.analysis.comparison import NOISE
 from albench.analysis.comparison import compare as compare_pairs
@@ -256,6 +256,9 @@ def report(
         for table in rendering.terminal_tables(rendering.find(found)):
             out.print(table)
         out.print(f"Report: {page}", markup=False)
+
+
+app.command()(project_command.project)
 
 
 @app.command()

@@ -20,13 +20,16 @@ weights and inputs that it would have met in the serial order.
 With fewer lanes than components each lane holds a contiguous block of components; `partition` cuts the blocks, and
 `Timeline` says how long tasks of known durations then take.
 
-GPipe and 1F1B are the clocks of pipelined back-propagation. They cut the network into stages and the mini-batch into
-microbatches, and every stage has to go forward (F) and, once the gradient has come back, backward (B): a triangle of
-waiting lanes at both ends of *each* mini-batch, because all microbatches must be back before the weights may change.
+GPipe, 1F1B and interleaved 1F1B are the clocks of pipelined back-propagation. They cut the network into stages and the
+mini-batch into microbatches, and every stage has to go forward (F) and, once the gradient has come back, backward (B):
+a triangle of waiting lanes at both ends of *each* mini-batch, because all microbatches must be back before the weights
+may change. Their lanes differ in one number only, how often each goes forward before it comes back (`Turns`).
 """
 
 from __future__ import annotations
 
+import bisect
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -40,7 +43,11 @@ Tick = list[Task]
 Action = tuple[Literal["F", "B"], int, int]
 """(forward or backward, stage, microbatch), the latter two counted from 0."""
 StageTick = list[Action]
-"""Every action that may run at once, at most one a stage."""
+"""Every action that may run at once, at most one a lane."""
+Pass = tuple[int, int]
+"""(chunk, microbatch): one way through one of a lane's stages, both counted from 0."""
+CHUNKS = 2
+"""Stages that a lane holds in interleaved 1F1B, where nothing else is said."""
 
 
 def serial(components: int, minibatches: int) -> list[Tick]:
@@ -68,6 +75,84 @@ def fill_ticks(components: int) -> int:
     return components - 1
 
 
+@dataclass(frozen=True, kw_only=True)
+class Turns:
+    """The order in which each lane of a pipeline of back-propagation takes its actions, of all lanes at once.
+
+    All lanes go through the same forward passes in the same order, and through the same backward passes. Lane k goes
+    forward `warm_ups[k]` times, then backward and forward by turns, and backward for the rest.
+    """
+
+    forward: tuple[Pass, ...]
+    backward: tuple[Pass, ...]
+    warm_ups: tuple[int, ...]
+    """Forward passes of each lane before its first backward pass."""
+
+    @property
+    def lanes(self) -> int:
+        """K."""
+        return len(self.warm_ups)
+
+    @property
+    def stages(self) -> int:
+        """Stages of all lanes: chunk c of lane k is stage c·K + k."""
+        return self.lanes * (1 + max(chunk for chunk, _ in self.forward))
+
+    @property
+    def microbatches(self) -> int:
+        """M."""
+        return 1 + max(microbatch for _, microbatch in self.forward)
+
+    def order(self, lane: int) -> list[Action]:
+        """Return the actions of a lane, first to last."""
+        forward: list[Action] = [("F", chunk * self.lanes + lane, m) for chunk, m in self.forward]
+        backward: list[Action] = [("B", chunk * self.lanes + lane, m) for chunk, m in self.backward]
+        warm_up = self.warm_ups[lane]
+        order = forward[:warm_up]
+        for index, action in enumerate(backward):
+            order.append(action)
+            order += forward[warm_up + index : warm_up + index + 1]
+        return order
+
+
+def gpipe_turns(stages: int, microbatches: int) -> Turns:
+    """Return the order of `gpipe`: every lane goes forward with all microbatches before it comes back."""
+    _check(stages=stages, microbatches=microbatches)
+    passes = tuple((0, microbatch) for microbatch in range(microbatches))
+    return Turns(forward=passes, backward=passes, warm_ups=(microbatches,) * stages)
+
+
+def one_f_one_b_turns(stages: int, microbatches: int) -> Turns:
+    """Return the order of `one_f_one_b`; fewer microbatches than stages are a `UsageError`."""
+    _check(stages=stages, microbatches=microbatches)
+    if microbatches < stages:
+        raise UsageError(
+            f"microbatches is {microbatches} and stages is {stages}: 1F1B needs at least a microbatch a stage, "
+            f"give {stages} microbatches or {microbatches} stages (lanes), or use gpipe"
+        )
+    passes = tuple((0, microbatch) for microbatch in range(microbatches))
+    return Turns(forward=passes, backward=passes, warm_ups=tuple(stages - stage for stage in range(stages)))
+
+
+def interleaved_turns(lanes: int, microbatches: int, chunks: int = CHUNKS) -> Turns:
+    """Return the order of `interleaved_1f1b`; microbatches that do not divide into its rounds are a `UsageError`."""
+    _check(lanes=lanes, microbatches=microbatches, chunks=chunks)
+    rounds = max(1, microbatches // lanes)
+    if microbatches % rounds:
+        near = sorted({microbatches // rounds * rounds, (microbatches // rounds + 1) * rounds})
+        raise UsageError(
+            f"microbatches is {microbatches}: interleaved 1F1B on {lanes} lanes makes {rounds} rounds of it and needs "
+            f"a multiple of {rounds}, try {' or '.join(map(str, near))}"
+        )
+    size = microbatches // rounds  # microbatches that go through one chunk before the next chunk's turn
+    forward = tuple(
+        (chunk, start * size + m) for start in range(rounds) for chunk in range(chunks) for m in range(size)
+    )
+    backward = tuple((chunks - 1 - chunk, microbatch) for chunk, microbatch in forward)
+    warm_ups = ((chunks - 1) * size + 2 * (lanes - 1 - lane) + 1 for lane in range(lanes))
+    return Turns(forward=forward, backward=backward, warm_ups=tuple(min(w, len(forward)) for w in warm_ups))
+
+
 def gpipe(stages: int, microbatches: int) -> list[StageTick]:
     """Return the ticks of GPipe for one mini-batch: all microbatches forward through all stages, then all backward.
 
@@ -84,12 +169,7 @@ def gpipe(stages: int, microbatches: int) -> list[StageTick]:
 
     That is 2·(M + S - 1) ticks, and every stage keeps what all M microbatches need for their way back.
     """
-    _check(stages=stages, microbatches=microbatches)
-    forward_first: list[tuple[Literal["F", "B"], int]] = [
-        *(("F", microbatch) for microbatch in range(microbatches)),
-        *(("B", microbatch) for microbatch in range(microbatches)),
-    ]
-    return _earliest([[(kind, stage, m) for kind, m in forward_first] for stage in range(stages)])
+    return _earliest(gpipe_turns(stages, microbatches))
 
 
 def one_f_one_b(stages: int, microbatches: int) -> list[StageTick]:
@@ -109,22 +189,30 @@ def one_f_one_b(stages: int, microbatches: int) -> list[StageTick]:
     The ticks are as many as GPipe's, 2·(M + S - 1): less memory, the same bubble. With fewer microbatches than stages
     the turns never come, and `UsageError` says so (torch refuses it too).
     """
-    _check(stages=stages, microbatches=microbatches)
-    if microbatches < stages:
-        raise UsageError(
-            f"microbatches is {microbatches} and stages is {stages}: 1F1B needs at least a microbatch a stage, "
-            f"give {stages} microbatches or {microbatches} stages (lanes), or use gpipe"
-        )
-    orders: list[list[Action]] = []
-    for stage in range(stages):
-        warm_up = stages - stage
-        order: list[Action] = [("F", stage, microbatch) for microbatch in range(warm_up)]
-        for microbatch in range(microbatches):
-            order.append(("B", stage, microbatch))
-            if warm_up + microbatch < microbatches:
-                order.append(("F", stage, warm_up + microbatch))
-        orders.append(order)
-    return _earliest(orders)
+    return _earliest(one_f_one_b_turns(stages, microbatches))
+
+
+def interleaved_1f1b(lanes: int, microbatches: int, chunks: int = CHUNKS) -> list[StageTick]:
+    """Return the ticks of interleaved 1F1B for one mini-batch: each lane holds `chunks` stages that lie K apart.
+
+    Lane k of K holds stages k, K + k, …, so a microbatch goes round all lanes once a chunk. What fills and drains is a
+    stage of a V-th of the size: the bubble is V times shorter, and there are V times as many messages. 2 lanes with 2
+    chunks each and 4 microbatches, drawn as for `gpipe`:
+
+        tick                 0  1  2  3  4  5  6  7  8  9 10 11 12 13 14 15 16 17
+        lane 0, stage 0  F   0  1        2     3
+                         B                              0     1              2  3
+        lane 0, stage 2  F         0  1              2     3
+                         B                  0     1                 2     3
+        lane 1, stage 1  F      0  1              2     3
+                         B                           0     1              2  3
+        lane 1, stage 3  F            0     1                 2     3
+                         B               0     1                 2     3
+
+    These are 2·(V·M + K - 1) ticks where M is a multiple of K, each a V-th as long as GPipe's. Otherwise M
+    is cut into max(1, M // K) equal rounds, as torch has it, and other M are a `UsageError`.
+    """
+    return _earliest(interleaved_turns(lanes, microbatches, chunks))
 
 
 def needed_by(action: Action, stages: int) -> Action | None:
@@ -138,30 +226,33 @@ def needed_by(action: Action, stages: int) -> Action | None:
     return ("B", stage + 1, microbatch) if stage + 1 < stages else None
 
 
-def _earliest(orders: Sequence[Sequence[Action]]) -> list[StageTick]:
-    """Return the ticks in which each stage takes its actions in the order given, each as early as it can be."""
+def _earliest(turns: Turns) -> list[StageTick]:
+    """Return the ticks in which each lane takes its actions in its order, each as early as it can be."""
+    orders = [turns.order(lane) for lane in range(turns.lanes)]
+    stages = turns.stages
     done: set[Action] = set()
     taken = [0] * len(orders)
     ticks: list[StageTick] = []
     while any(count < len(order) for count, order in zip(taken, orders, strict=True)):
-        nexts = [order[count] for count, order in zip(taken, orders, strict=True) if count < len(order)]
-        tick = [action for action in nexts if (need := needed_by(action, len(orders))) is None or need in done]
-        assert tick, f"every stage waits: {nexts}"
-        done.update(tick)
-        for _, stage, _ in tick:
-            taken[stage] += 1
-        ticks.append(tick)
+        nexts = [(k, orders[k][count]) for k, count in enumerate(taken) if count < len(orders[k])]
+        able = [(k, action) for k, action in nexts if (need := needed_by(action, stages)) is None or need in done]
+        assert able, f"every lane waits: {nexts}"
+        done.update(action for _, action in able)
+        for k, _ in able:
+            taken[k] += 1
+        ticks.append([action for _, action in able])
     return ticks
 
 
-def bubble_share(ticks: Sequence[StageTick], stages: int) -> float:
-    """Return the share of the lanes' time in which they wait, one lane a stage and all actions equally long.
+def bubble_share(ticks: Sequence[StageTick], lanes: int) -> float:
+    """Return the share of the lanes' time in which they wait, all actions equally long.
 
-    In [0, 1). For `gpipe` and `one_f_one_b` it is (S - 1)/(M + S - 1): a share of the makespan, not, as some papers
-    quote it, of the busy time, which would be (S - 1)/M.
+    In [0, 1). For `gpipe` and `one_f_one_b`, which have a lane a stage, it is (K - 1)/(M + K - 1), for
+    `interleaved_1f1b` with V chunks and M a multiple of K (K - 1)/(V·M + K - 1): a share of the makespan, not, as some
+    papers quote it, of the busy time, which would be (K - 1)/M.
     """
-    _check(ticks=len(ticks), stages=stages)
-    return 1.0 - sum(map(len, ticks)) / (stages * len(ticks))
+    _check(ticks=len(ticks), lanes=lanes)
+    return 1.0 - sum(map(len, ticks)) / (lanes * len(ticks))
 
 
 def partition(costs: Sequence[float], lanes: int) -> list[range]:
@@ -169,7 +260,7 @@ def partition(costs: Sequence[float], lanes: int) -> list[range]:
 
     This is the linear partition problem; the costliest lane is the pace of the whole pipeline. With more lanes than
     components, each component gets a lane of its own. Solved exactly by dynamic programming over the last cut,
-    O(lanes · components²).
+    O(lanes · components²), and where that is over `MOST_CUTS`, by halving the interval in which the pace can lie.
 
     `costs`: what one task of each component takes, in any unit, each at least 0.
     """
@@ -177,13 +268,17 @@ def partition(costs: Sequence[float], lanes: int) -> list[range]:
     if any(not cost >= 0 for cost in costs):
         raise UsageError(f"costs are {list(costs)}: give numbers of at least 0")
     count = len(costs)
+    if lanes >= count:
+        return [range(i, i + 1) for i in range(count)]
     upto = [0.0]  # upto[j]: cost of components 0 … j-1
     for cost in costs:
         upto.append(upto[-1] + cost)
+    if lanes * count**2 > MOST_CUTS:
+        return _halved(upto, lanes)
     # best[j] is the smallest possible cost of the costliest block when the components before j are on `lane` lanes.
     best = upto.copy()
     cuts: list[list[int]] = []
-    for lane in range(1, min(lanes, count)):
+    for lane in range(1, lanes):
         row = best.copy()
         cut = [0] * (count + 1)
         for end in range(lane + 1, count + 1):
@@ -197,6 +292,44 @@ def partition(costs: Sequence[float], lanes: int) -> list[range]:
         end = cut[end]
     blocks.append(range(0, end))
     return blocks[::-1]
+
+
+MOST_CUTS = 2_000_000
+"""Steps of the dynamic programme that take about a second."""
+
+
+def _halved(upto: Sequence[float], lanes: int) -> list[range]:
+    """Return the cut of `partition` for fewer lanes than components, given the costs before each component.
+
+    A pace is possible if blocks that are each as long as it allows, from the left, are no more than there are lanes.
+    """
+    count = len(upto) - 1
+
+    def blocks(pace: float) -> list[range]:
+        found: list[range] = []
+        start = 0
+        while start < count and len(found) <= lanes:
+            # A component over the pace is a block by itself, so that this ends; `low` rules that out.
+            end = max(start + 1, bisect.bisect_right(upto, upto[start] + pace, start) - 1)
+            found.append(range(start, end))
+            start = end
+        return found
+
+    low = max(after - before for before, after in itertools.pairwise(upto))
+    high = upto[-1]
+    if len(blocks(low)) <= lanes:
+        high = low
+    while low < (middle := (low + high) / 2) < high:
+        if len(blocks(middle)) <= lanes:
+            high = middle
+        else:
+            low = middle
+    found = blocks(high)
+    while len(found) < lanes:  # lanes are left over: the longest blocks give away their last component
+        longest = max(range(len(found)), key=lambda i: len(found[i]))
+        block = found[longest]
+        found[longest : longest + 1] = [block[:-1], block[-1:]]
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,12 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from albench import schedule
 from albench.errors import UsageError
 from albench.schedule import (
     active,
     bubble_share,
     fill_ticks,
     gpipe,
+    interleaved_1f1b,
+    interleaved_turns,
     needed_by,
     one_f_one_b,
     partition,
@@ -85,6 +88,25 @@ def test_partition_is_contiguous_and_optimal(costs, lanes):
     cuts = itertools.combinations(range(1, len(costs)), len(blocks) - 1)
     every = [list(map(range, (0, *cut), (*cut, len(costs)))) for cut in cuts]
     assert max(block_costs(costs, blocks)) == min(max(block_costs(costs, other)) for other in every)
+
+
+@given(costs=st.lists(st.integers(0, 50) | st.floats(0, 1), min_size=1, max_size=30), lanes=st.integers(1, 30))
+@settings(deadline=None)
+def test_both_ways_to_partition_find_the_same_pace(costs, lanes):
+    """Of thousands of components the dynamic programme would take minutes; what takes its place is as exact."""
+    exact = partition(costs, lanes)
+    with mock.patch.object(schedule, "MOST_CUTS", 0):
+        halved = partition(costs, lanes)
+    assert [i for block in halved for i in block] == list(range(len(costs)))
+    assert len(halved) == len(exact)
+    assert all(len(block) for block in halved)
+    assert max(block_costs(costs, halved)) == pytest.approx(max(block_costs(costs, exact)), rel=1e-12)
+
+
+def test_thousands_of_components_are_partitioned():
+    blocks = partition([3.0, *[1.0] * 8190, 2.0], 4096)
+    assert len(blocks) == 4096
+    assert max(block_costs([3.0, *[1.0] * 8190, 2.0], blocks)) == 3.0
 
 
 def test_partition_gives_a_big_first_component_a_lane_of_its_own():
@@ -160,6 +182,61 @@ def test_one_f_one_b_comes_back_as_soon_as_it_can():
         [("B", 1, 1)],
         [("B", 0, 1)],
     ]
+
+
+def test_interleaved_1f1b_goes_round_the_lanes_once_a_chunk():
+    # 2 lanes: stages 0 and 2 are on the first, 1 and 3 on the second
+    assert staircase(interleaved_1f1b(2, 4), 4) == [
+        "0F 01..2.3...........",
+        "0B .........0.1....23",
+        "1F .01....2.3........",
+        "1B ........0.1....23.",
+        "2F ..01....2.3.......",
+        "2B .....0.1.....2.3..",
+        "3F ...0.1.....2.3....",
+        "3B ....0.1.....2.3...",
+    ]
+
+
+@given(lanes=st.integers(1, 6), chunks=st.integers(1, 3), rounds=st.integers(1, 4), size=st.integers(1, 6))
+@settings(deadline=None)
+def test_interleaved_1f1b_takes_every_action_once_and_after_what_it_needs(lanes, chunks, rounds, size):
+    microbatches = size if rounds == 1 else max(size, lanes) * rounds
+    if microbatches % max(1, microbatches // lanes):
+        with pytest.raises(UsageError, match="rounds of it and needs a multiple of"):
+            interleaved_1f1b(lanes, microbatches, chunks)
+        return
+    stages = lanes * chunks
+    when = {}
+    for number, tick in enumerate(interleaved_1f1b(lanes, microbatches, chunks)):
+        busy = [stage % lanes for _, stage, _ in tick]
+        assert len(set(busy)) == len(busy), "a lane takes two actions in one tick"
+        for action in tick:
+            assert action not in when, "an action is taken twice"
+            when[action] = number
+    assert set(when) == set(itertools.product("FB", range(stages), range(microbatches)))
+    for (kind, stage, m), number in when.items():
+        need = needed_by((kind, stage, m), stages)
+        assert need is None or when[need] < number, "before what it needs exists"
+        assert kind == "F" or when["F", stage, m] < number, "backward before forward"
+
+
+def test_interleaving_makes_the_bubble_as_many_times_shorter_as_there_are_chunks():
+    for lanes, chunks, rounds in itertools.product(range(1, 9), range(1, 5), range(1, 4)):
+        microbatches = lanes * rounds
+        ticks = interleaved_1f1b(lanes, microbatches, chunks)
+        assert len(ticks) == 2 * (chunks * microbatches + lanes - 1)
+        assert bubble_share(ticks, lanes) == pytest.approx((lanes - 1) / (chunks * microbatches + lanes - 1))
+
+
+def test_interleaving_refuses_microbatches_that_make_no_equal_rounds_with_the_remedy():
+    with pytest.raises(UsageError, match="microbatches is 9: .* on 4 lanes makes 2 rounds .* try 8 or 10"):
+        interleaved_1f1b(4, 9)
+
+
+def test_one_chunk_is_1f1b_but_for_a_longer_warm_up():
+    """The interleaved order has every lane start one microbatch earlier for each lane behind it; the time is equal."""
+    assert len(interleaved_1f1b(4, 8, 1)) == len(one_f_one_b(4, 8))
 
 
 @st.composite
@@ -263,6 +340,35 @@ def test_every_stage_takes_its_actions_in_the_order_of_torchs_own_schedule(make,
             assert [action for tick in ticks for action in tick if action[1] == stage] == theirs
 
 
+def test_every_lane_takes_its_actions_in_the_order_of_torchs_own_interleaved_schedule():
+    """Torch runs the lists that it makes when the schedule is made; idle slots in them are left out."""
+    schedules = pytest.importorskip("torch.distributed.pipelining.schedules", reason="this torch has no pipelining")
+    for lanes, chunks, microbatches in [(1, 1, 1), (1, 2, 4), (2, 2, 2), (2, 2, 8), (2, 3, 6), (4, 2, 10), (4, 2, 3)]:
+        turns = interleaved_turns(lanes, microbatches, chunks)
+        for lane in range(lanes):
+            stages = [
+                mock.MagicMock(
+                    stage_index=chunk * lanes + lane,
+                    num_stages=lanes * chunks,
+                    group_size=lanes,
+                    group_rank=lane,
+                    is_first=chunk * lanes + lane == 0,
+                    is_last=chunk * lanes + lane == lanes * chunks - 1,
+                )
+                for chunk in range(chunks)
+            ]
+            try:
+                theirs = schedules.ScheduleInterleaved1F1B(stages, microbatches).pipeline_order[lane]
+                found = [
+                    (action.computation_type.name.removeprefix("FULL_")[0], action.stage_index, action.microbatch_index)
+                    for action in theirs
+                    if action is not None
+                ]
+            except (AttributeError, TypeError) as error:
+                pytest.skip(f"torch's schedules have moved: {error}")
+            assert turns.order(lane) == found
+
+
 def test_what_an_action_needs_is_on_the_stage_beside():
     assert needed_by(("F", 0, 3), 4) is None
     assert needed_by(("F", 2, 3), 4) == ("F", 1, 3)
@@ -277,6 +383,9 @@ def test_what_an_action_needs_is_on_the_stage_beside():
         lambda: gpipe(2, 0),
         lambda: one_f_one_b(0, 1),
         lambda: one_f_one_b(3, 2),
+        lambda: interleaved_1f1b(0, 1),
+        lambda: interleaved_1f1b(2, 5),
+        lambda: interleaved_1f1b(2, 2, 0),
         lambda: bubble_share([], 2),
         lambda: serial(0, 1),
         lambda: pipelined(1, 0),
