@@ -195,8 +195,8 @@ def contradicted(found: BreakEven, values: Sequence[float], ratios: Sequence[Int
     def claim(value: float) -> Literal["faster", "slower", ""]:
         if found.kind in ("always", "never"):
             return "faster" if found.kind == "always" else "slower"
-        if found.kind in ("from", "until") and not found.value.low < value < found.value.high:
-            return "faster" if (value >= found.value.high) == (found.kind == "from") else "slower"
+        if found.kind in ("from", "until") and not found.value.low <= value <= found.value.high:
+            return "faster" if (value > found.value.high) == (found.kind == "from") else "slower"
         return "slower" if found.kind == "behind at the end" and value >= found.high else ""
 
     def denies(value: float, ratio: Interval) -> bool:

@@ -154,8 +154,8 @@ def _words(found: BreakEven, axis: str, *, gap: bool = False) -> str:
 
     `gap`: the value is a measured one, and its interval no more than the gap to the one before.
     """
-    low, high = number(found.low), number(found.high)
-    value = f"{axis} = {number(found.value.estimate)} {'' if gap else _range(found.value)}".rstrip()
+    low, high = f"{found.low:g}", f"{found.high:g}"
+    value = f"{axis} = {found.value.estimate:g}" if gap else f"{axis} = {_estimate(found.value)}"
     if found.kind == "always":
         return f"faster everywhere, {axis} = {low} to {high}"
     if found.kind == "from":
@@ -172,11 +172,11 @@ def _words(found: BreakEven, axis: str, *, gap: bool = False) -> str:
     return f"not decided{extrapolated}"
 
 
-def _range(interval: Interval) -> str:
-    """Return the ends of an interval, of which the upper one may be infinite."""
+def _estimate(interval: Interval) -> str:
+    """Return an estimate and its ends, of which the upper one may be infinite."""
     if math.isinf(interval.high) and math.isfinite(interval.low):
-        return f"[{number(interval.low)}, ∞]"
-    return ends(interval)
+        return f"{number(interval.estimate)} [{number(interval.low)}, ∞]"
+    return f"{number(interval.estimate)} {ends(interval)}".rstrip()
 
 
 def _lengths(series: Series) -> list[int]:
