@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from albench.analysis.complexity import Complexity
@@ -114,9 +114,9 @@ def tally(case: Case, *, sweeps: int, first: int = 0) -> Tally:
     return Tally(case=case, counts={verdict: found[verdict] for verdict in VERDICTS})
 
 
-def tallies(some: Iterable[Case], *, sweeps: int) -> Iterator[Tally]:
-    """Return the tally of each case, as it comes."""
-    return (tally(case, sweeps=sweeps) for case in some)
+def tally_nth(place: int, sweeps: int) -> Tally:
+    """Return the tally of the case in a place of `cases`: what a process that shares the work is asked for."""
+    return tally(cases()[place], sweeps=sweeps)
 
 
 def too_often_wrong(found: Iterable[Tally]) -> list[Tally]:
