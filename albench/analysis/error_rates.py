@@ -119,6 +119,14 @@ def tally_nth(place: int, sweeps: int) -> Tally:
     return tally(cases()[place], sweeps=sweeps)
 
 
+def judged_again(found: Iterable[Tally], *, sweeps: int) -> list[Tally]:
+    """Return the tallies of the cases that had any wrong verdict, over so many further sweeps.
+
+    Of many cases some look bad by luck; sweeps that they were not chosen by say which are.
+    """
+    return [tally(one.case, sweeps=sweeps, first=one.sweeps) for one in found if one.wrong]
+
+
 def too_often_wrong(found: Iterable[Tally]) -> list[Tally]:
     """Return the tallies in which over `MOST_WRONG` of the verdicts are wrong for certain: the whole interval is."""
     return [one for one in found if one.wrong_rate.low > MOST_WRONG]

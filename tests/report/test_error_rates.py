@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from albench.analysis.error_rates import Tally, cases, tally, tally_nth
+from albench.analysis.error_rates import Tally, cases, judged_again, tally, tally_nth
 from albench.analysis.made_up_sweeps import GRIDS, LAWS, NOISES
 from albench.report.error_rates import counts_csv, main, summary_markdown
 
@@ -58,6 +58,16 @@ def test_what_is_wrong_too_often_is_said_plainly():
     )
     assert "30 wrong" in text
     assert "| back-propagation | depth suite, small | 1 % | 3 | O(nℓ) | mixed |" in text
+
+
+def test_cases_that_were_wrong_are_judged_again_and_the_worst_is_told():
+    (again,) = judged_again([made_up(), made_up(mixed=2)], sweeps=2)
+    assert again.sweeps == 2
+    text = summary_markdown([made_up(), made_up(mixed=2)], [again], command="c")
+    assert (
+        "Each of the 1 case that had a wrong verdict was judged on 2 further sweeps: the highest rate is 0.0 %" in text
+    )
+    assert "**Over 5 % wrong" in summary_markdown([made_up()], [made_up(mixed=30)], command="c")
 
 
 @pytest.mark.parametrize(("option", "words"), [("--sweeps", "sweeps is 0"), ("--workers", "workers is 0")])
