@@ -111,8 +111,45 @@ def held_out_error(law: Law, sweep: Sweep) -> float:
     return float(np.median(np.abs(rows[deepest] @ found - 1)))
 
 
-def bootstrap(law: Law, sweep: Sweep) -> Array:
-    """Return the law's coefficients in each of `RESAMPLES` resamples.
+def bootstrap(law: Law, sweep: Sweep, *, seed: int = SEED) -> Array:
+    """Return the law's coefficients in each of `RESAMPLES` resamples; NaN where too few cells are left to make them of.
+
+    Sweeps that are set against each other need a `seed` each, or the same cells would err alike in both.
+    """
+    rows = design(law, sweep)
+    targets = _resampled(law, sweep, seed=seed)
+    if targets is None:
+        return np.full((RESAMPLES, rows.shape[1]), math.nan)
+    return nonnegative_least_squares(rows, targets)
+
+
+def chance_of_lead(own: Law, rival: Law, sweep: Sweep, *, seed: int = SEED) -> float:
+    """Return how often `own` would fit better than `rival` by as much as it does if `rival` were the true law.
+
+    The share of the rival's resamples in which the ratio of the two sums of squares is what it is in the sweep, or
+    larger: a test between laws of which neither is a part of the other (Cox, 1962; by resampling, Williams, 1970). NaN
+    where too few cells are left to make resamples of.
+    """
+    targets = _resampled(rival, sweep, seed=seed)
+    if targets is None:
+        return math.nan
+    every = np.vstack([np.ones(targets.shape[1]), targets])
+    squares = [_squares(design(law, sweep), every) for law in (own, rival)]
+    # Nobody measures to a thousandth: below that no law leads another.
+    least = targets.shape[1] * RELATIVE_ERROR_FLOOR**2
+    leads = np.log(np.maximum(squares[1], least) / np.maximum(squares[0], least))
+    return float(np.mean(leads[1:] >= leads[0]))
+
+
+def _squares(rows: Array, targets_BC: Array) -> Array:
+    """Return the sum of squared errors of the best fit to each target."""
+    errors = nonnegative_least_squares(rows, targets_BC) @ rows.T - targets_BC
+    found: Array = np.einsum("bc,bc->b", errors, errors)
+    return found
+
+
+def _resampled(law: Law, sweep: Sweep, *, seed: int) -> Array | None:
+    """Return targets [resamples, cells] as they might have come out were the fitted law true; None for too few cells.
 
     Cells, not rows, are the unit: where the law is a little wrong, all repeats of a cell are wrong together, and
     resampling rows would take that for many independent witnesses. Relative errors of the fit, enlarged by each cell's
@@ -122,41 +159,53 @@ def bootstrap(law: Law, sweep: Sweep) -> Array:
     rows = design(law, sweep)
     count, spare = len(rows), len(rows) - rows.shape[1]
     if spare <= 0:
-        return np.full((RESAMPLES, rows.shape[1]), math.nan)
+        return None
     fitted = rows @ fit(law, sweep)
     basis = np.linalg.qr(_scaled(rows)[0])[0]
     leverage = np.clip(np.einsum("ck,ck->c", basis, basis), 0.0, 0.99)
     errors = (1 - fitted) / np.sqrt(1 - leverage)
     errors -= errors.mean()
-    generator = np.random.default_rng(SEED)
-    dealt = errors[generator.integers(0, count, (RESAMPLES, count))]
+    generator = np.random.default_rng(seed)
+    dealt: Array = errors[generator.integers(0, count, (RESAMPLES, count))]
     dealt *= np.sqrt(spare / generator.chisquare(spare, (RESAMPLES, 1)))
-    return nonnegative_least_squares(rows, fitted + dealt)
+    return fitted + dealt
 
 
 def nonnegative_least_squares(rows_CK: Array, targets_BC: Array) -> Array:
     """Return, for each of B target vectors, the K coefficients ≥ 0 that fit it best (C cells).
 
-    A bootstrap solves a thousand such problems with one design. Where no coefficient is held at zero, the solution is
-    plain least squares; so the answer is the best of the plain solutions over every subset of columns that come out
-    non-negative. With four columns there are 15 subsets, and each is one matrix product for all targets together.
+    A bootstrap solves a thousand such problems with one design. Where plain least squares holds no coefficient under
+    zero, it is the answer. For the other targets the answer is the best of the plain solutions over every subset of
+    columns that come out non-negative: with four columns there are 14 more subsets, and each is one matrix product for
+    all those targets together.
     """
     scaled_CK, scale_K = _scaled(rows_CK)
-    columns = rows_CK.shape[1]
-    best_BK = np.zeros((len(targets_BC), columns))
-    best_square_B = np.einsum("bc,bc->b", targets_BC, targets_BC)
-    for size in range(1, columns + 1):
-        for subset in map(list, combinations(range(columns), size)):
-            some_CS = scaled_CK[:, subset]
-            trial_BS = targets_BC @ np.linalg.pinv(some_CS).T
-            error_BC = targets_BC - trial_BS @ some_CS.T
-            square_B = np.einsum("bc,bc->b", error_BC, error_BC)
-            better_B = (trial_BS >= 0).all(axis=1) & (square_B < best_square_B)
-            best_square_B[better_B] = square_B[better_B]
-            best_BK[better_B] = 0.0
-            best_BK[np.ix_(better_B, subset)] = trial_BS[better_B]
+    best_BK = targets_BC @ np.linalg.pinv(scaled_CK).T
+    open_B = ~(best_BK >= 0).all(axis=1)
+    if open_B.any():
+        best_BK[open_B] = _best_of_subsets(scaled_CK, targets_BC[open_B])
     coefficients: Array = best_BK / scale_K
     return coefficients
+
+
+def _best_of_subsets(rows_CK: Array, targets_BC: Array) -> Array:
+    """Return the best non-negative solutions of which at least one coefficient is zero."""
+    columns, rows_B = rows_CK.shape[1], np.arange(len(targets_BC))
+    best_BK = np.zeros((len(targets_BC), columns))
+    best_square_B = np.einsum("bc,bc->b", targets_BC, targets_BC)
+    for size in range(1, columns):
+        subsets_MS = np.array(list(combinations(range(columns), size)))
+        some_MCS = np.moveaxis(rows_CK[:, subsets_MS], 1, 0)
+        trial_MBS = targets_BC @ np.linalg.pinv(some_MCS).transpose(0, 2, 1)
+        error_MBC = targets_BC - trial_MBS @ some_MCS.transpose(0, 2, 1)
+        square_MB = np.einsum("mbc,mbc->mb", error_MBC, error_MBC)
+        square_MB[(trial_MBS < 0).any(axis=2)] = np.inf
+        chosen_B = square_MB.argmin(axis=0)
+        better_B = square_MB[chosen_B, rows_B] < best_square_B
+        best_square_B[better_B] = square_MB[chosen_B, rows_B][better_B]
+        best_BK[better_B] = 0.0
+        best_BK[rows_B[better_B, None], subsets_MS[chosen_B[better_B]]] = trial_MBS[chosen_B, rows_B][better_B]
+    return best_BK
 
 
 def _columns(first: Array, *others: Array) -> Array:

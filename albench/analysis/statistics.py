@@ -70,6 +70,21 @@ def mean_interval(samples: ArrayLike, confidence: float = CONFIDENCE) -> Interva
     return Interval(mean, mean - half_width, mean + half_width, confidence)
 
 
+def proportion_interval(hits: int, trials: int, confidence: float = CONFIDENCE) -> Interval:
+    """Return hits / trials with the interval of Clopper and Pearson (1934), which is never less sure than it says.
+
+    Its ends are the chances at which so many hits, or so few, are just as unlikely as the confidence allows. Of no
+    trials nothing is known: the interval is all of [0, 1].
+    """
+    if not 0 <= hits <= trials:
+        raise UsageError(f"{hits} hits in {trials} trials: give at least 0 hits, and no more than trials")
+    _check_confidence(confidence)
+    tail = (1 - confidence) / 2
+    low = float(special.betaincinv(hits, trials - hits + 1, tail)) if hits else 0.0
+    high = float(special.betaincinv(hits + 1, trials - hits, 1 - tail)) if hits < trials else 1.0
+    return Interval(hits / trials if trials else math.nan, low, high, confidence)
+
+
 def bootstrap_interval(
     samples: ArrayLike, confidence: float = CONFIDENCE, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Interval:
@@ -154,6 +169,10 @@ def _checked(samples: ArrayLike, confidence: float) -> NDArray[np.float64]:
         raise UsageError(f"samples have shape {values.shape}: give a list of at least one number")
     if not np.isfinite(values).all():
         raise UsageError(f"samples hold {values[~np.isfinite(values)][0]}: give finite numbers only")
+    _check_confidence(confidence)
+    return values
+
+
+def _check_confidence(confidence: float) -> None:
     if not 0 < confidence < 1:
         raise UsageError(f"confidence is {confidence}: give a number between 0 and 1, such as {CONFIDENCE}")
-    return values

@@ -30,6 +30,7 @@ from albench.report.answers import (
     series_sentence,
     single_points_sentence,
 )
+from albench.report.break_even import break_even_sentence, break_even_table
 from albench.report.contest_tables import grid_tables, standings_table
 from albench.report.contest_words import contest_answer, contest_sentence, fairness_sentence
 from albench.report.contests import Contest
@@ -127,6 +128,8 @@ def _regime(regime: Regime, findings: Findings, drawings: Sequence[Drawing]) -> 
         "timed_accuracy": tabulation.timed_accuracy_table(regime) if accuracy and accuracy.trained_to_the_end else None,
         "points": tabulation.every_point(regime),
         "pace": pace_table(regime),
+        "break_even_words": break_even_sentence(regime),
+        "break_even": break_even_table(regime, findings.regimes),
         "resources": _resources(findings, regime.work, regime.title),
         "comparison": tabulation.comparison_table(regime),
         "checks": tabulation.check_table(regime),

@@ -17,6 +17,7 @@ from albench.report.answers import (
     series_sentence,
     single_points_sentence,
 )
+from albench.report.break_even import break_even_sentence, break_even_table
 from albench.report.contest_tables import contest_tables
 from albench.report.contest_words import contest_answer
 from albench.report.drawing import Drawing
@@ -86,13 +87,19 @@ def summary_markdown(findings: Findings, drawings: Sequence[Drawing], *, command
         lines += [f"## Verdicts: {markdown_text(heading(regime))}", ""]
         if words := single_points_sentence(regime):
             lines += [f"- {markdown_text(words)}"]
-        lines += [f"- {markdown_text(series_sentence(regime, series))}" for series in regime.swept] + [""]
+        lines += [f"- {markdown_text(series_sentence(regime, series))}" for series in regime.swept]
+        lines += [f"- {markdown_text(words)}" for words in [break_even_sentence(regime)] if words] + [""]
     for accuracy in findings.accuracies:
         if gap := depth_gap(accuracy):
             lines += [f"- {markdown_text(accuracy.title)}: {markdown_text(accuracy_sentence(accuracy, gap))}", ""]
     titles = {regime.work: regime.title for regime in findings.regimes}
     resources = [resource_table(one, title=titles[one.work]) for one in findings.resources]
-    paces = [table for regime in findings.sweeps if (table := pace_table(regime))]
+    paces = [
+        table
+        for regime in findings.sweeps
+        for table in (break_even_table(regime, findings.regimes), pace_table(regime))
+        if table
+    ]
     lines += ["## Tables", "", *[markdown(table) for table in [*summary_tables(findings), *paces, *resources]]]
     if findings.remarks:
         lines += ["## Remarks", ""]

@@ -94,6 +94,35 @@ def test_product_law_is_not_taken_for_lanes_when_only_one_depth_is_flat():
     assert found["O(nℓ/K)"] == 0
 
 
+def test_lanes_whose_knee_the_sweep_does_not_show_are_not_judged():
+    """A perfect pipeline on two lanes, full from ℓ = 4 on, measured at one depth up to there: nor is it a product."""
+    n, depth, seconds = sweep(lane_pipeline(2), depths=(2, 8, 32), noise=0.01, repeats=3)
+    verdict = judge(n, depth, seconds, np.minimum(2, depth / 2))
+    assert verdict.complexity == "inconclusive"
+    assert "2 depths at or under that must be measured" in verdict.reasons[-1]
+    n, depth, seconds = sweep(lane_pipeline(4), depths=(2, 4, 8, 12), noise=0.01, repeats=3)
+    shallow = judge(n, depth, seconds, np.minimum(4, depth / 2))
+    assert shallow.complexity == "inconclusive"
+    assert "a depth of at least 16 must be measured" in shallow.reasons[-1]
+
+
+def test_lanes_are_not_believed_for_a_coefficient_fewer():
+    """On nine cells AICc gives the lane law a lead of 12 for nothing; noise must not turn that into a verdict."""
+    found = Counter()
+    for seed in range(100):
+        n, depth, seconds = sweep(back_propagation, noise=0.2, seed=seed, depths=(2, 4, 8), minibatches=(8, 16, 32))
+        found[judge(n, depth, seconds, np.minimum(2, depth / 2)).complexity] += 1
+    assert found["O(nℓ/K)"] <= 5, found
+
+
+def test_a_time_that_does_not_grow_with_n_has_no_share():
+    n, depth, _ = sweep(back_propagation)
+    factor = 1 + 0.02 * np.random.default_rng(0).standard_normal(len(n))
+    verdict = judge(n, depth, (5 - n / 1e3) * factor)
+    assert verdict.complexity == "inconclusive"
+    assert "does not grow with n" in verdict.reasons[0]
+
+
 def test_intervals_of_the_product_share_cover_it():
     """A 95 % interval that holds 95 % of the time; 400 made-up sweeps leave ±2 % of luck."""
     truth = 0.35

@@ -13,6 +13,7 @@ from albench.analysis.statistics import (
     mean_interval,
     median_interval,
     outliers,
+    proportion_interval,
     relative_half_width,
 )
 from albench.errors import UsageError
@@ -128,3 +129,20 @@ def test_outliers_agree_with_scipys_quartile_range(values):
 
 def test_no_outliers_in_a_constant():
     assert outliers([1.0] * 8).mild == outliers([1.0] * 8).severe == 0
+
+
+@given(trials=st.integers(1, 500), share=st.floats(0, 1))
+def test_proportion_interval_agrees_with_scipy(trials, share):
+    hits = round(share * trials)
+    interval = proportion_interval(hits, trials)
+    theirs = stats.binomtest(hits, trials).proportion_ci(0.95, method="exact")
+    assert (interval.low, interval.high) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
+    assert interval.low <= interval.estimate <= interval.high
+
+
+def test_of_no_trials_nothing_is_known():
+    interval = proportion_interval(0, 0)
+    assert math.isnan(interval.estimate)
+    assert (interval.low, interval.high) == (0, 1)
+    with pytest.raises(UsageError, match="3 hits in 2 trials"):
+        proportion_interval(3, 2)
