@@ -79,6 +79,12 @@ class Findings:
         return tuple(regime for regime in self.regimes if regime.swept or regime.work not in told)
 
     @property
+    def works(self) -> set[Work]:
+        """Every kind of work of which something was measured or tried in a contest."""
+        found = {regime.work for regime in self.regimes} | {contest.work for contest in self.contests}
+        return found | {accuracy.work for accuracy in self.accuracies}
+
+    @property
     def other_failures(self) -> list[Failure]:
         """The failures that no contest lists already."""
         told = {failure for contest in self.contests for failure in contest.failures}

@@ -1,0 +1,87 @@
+"""Large sets of records: a page stays of a size that a browser opens, and says what it does not spell out."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from albench.report import Findings, find, headline, render, terminal_tables
+from albench.report.answers import heading
+from albench.report.extent import LISTED, SECTIONS_SHOWN, rows_shown, split
+from albench.report.page import page_html
+from albench.report.summary import summary_csv
+from albench.report.tabulation import FAILURES_SHOWN
+
+from . import made_up
+from .conftest import COMMAND
+from .test_page import Outline
+
+MEGABYTE = 1_000_000
+LARGE = {
+    "one kind of work": {"series": 4, "depths": 16, "lengths": 16, "rounds": 3},
+    "many kinds of work": {"series": 2, "depths": 4, "lengths": 5, "rounds": 2, "works": 40},
+    "failures": {"series": 2, "depths": 20, "lengths": 25, "rounds": 3, "failing": True},
+}
+
+
+def page_of(findings: Findings) -> Outline:
+    """The page without its figures, which are not what is looked at and take longest."""
+    return Outline(page_html(findings, [], command=COMMAND, title="Made up"))
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_a_page_of_three_thousand_records_is_bounded(name: str, tmp_path: Path) -> None:
+    records = made_up.many(**LARGE[name])
+    assert 3000 <= len(records) <= 3300
+    page = render(records, tmp_path, command=COMMAND)
+    outline = Outline(page.read_text(encoding="utf-8"))
+    tags = [tag for tag, _ in outline.tags]
+    assert outline.faults == []
+    assert page.stat().st_size < 2.5 * MEGABYTE
+    assert tags.count("tr") < 3000
+    assert tags.count("li") < 4 * LISTED
+    assert tags.count("img") <= 4 * SECTIONS_SHOWN + 1
+    assert (tmp_path / "summary.md").stat().st_size < MEGABYTE
+    rows = sum(table.row_count for table in terminal_tables(find(records)))
+    assert rows < 400
+
+
+def test_what_has_no_section_has_a_line_and_its_place_in_the_spreadsheet() -> None:
+    findings = find(made_up.many(series=2, depths=3, lengths=3, rounds=1, works=SECTIONS_SHOWN + 2))
+    outline = page_of(findings)
+    text = outline.text
+    shown, rest = split(findings)
+    assert (len(shown.sweeps), len(rest.sweeps)) == (SECTIONS_SHOWN, 2)
+    assert "Further kinds of work" in text
+    for regime in rest.sweeps:
+        assert f"{heading(regime)} Not decided" in text
+    assert sum(tag == "section" for tag, _ in outline.tags) == SECTIONS_SHOWN + 7
+    rows = csv.DictReader(io.StringIO(summary_csv(findings)))
+    assert {int(row["width"]) for row in rows} == {8 * i for i in range(1, SECTIONS_SHOWN + 3)}
+
+
+def test_a_table_that_is_cut_says_so_and_one_of_the_usual_size_is_not(findings: Findings) -> None:
+    text = page_of(find(made_up.many(series=2, depths=2, lengths=210, rounds=1, failing=True))).text
+    assert f"The first {FAILURES_SHOWN} rows of 840 rows: the records have them all." in text
+    assert "840 scenarios could not be measured." in text
+    assert split(findings)[0] == findings
+    assert rows_shown(findings) > max(sum(len(s.points) for s in r.everything) for r in findings.regimes)
+
+
+def test_scenarios_of_a_remark_are_counted_where_they_are_not_listed() -> None:
+    text = page_of(find(made_up.many(series=2, depths=8, lengths=8, rounds=1))).text
+    assert "made up (128 scenarios)" in text
+    assert f"and {128 - LISTED} more" in text
+
+
+def test_a_headline_counts_what_it_cannot_name() -> None:
+    laws = made_up.SMALL, {("bp", "eager", 1): made_up.product(0.2, 0.1), ("al", "serial", 1): made_up.product(1, 9)}
+    records = [
+        record
+        for width in range(8, 56, 8)
+        for record in made_up.sweep(laws[width > 24], width=width, batch_size=16, depths=(2, 8, 32), rounds=1)
+    ]
+    assert headline(find(records)) == "It depends: of 6 kinds of work, yes in 3 and no in 3."
