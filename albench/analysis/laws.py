@@ -70,7 +70,7 @@ def cells(n: Array, hidden_layers: Array, lanes: Array, seconds: Array) -> Sweep
     cell_of_row = cell_of_row.reshape(-1)
     # The rows in the order of their cells, cut where a cell ends: a look at all rows for each cell would be quadratic.
     ends = np.cumsum(np.bincount(cell_of_row, minlength=len(keys)))[:-1]
-    members = np.split(seconds[np.argsort(cell_of_row, kind="stable")], ends)
+    members = np.split(seconds[np.argsort(cell_of_row, kind="stable")], ends)[: len(keys)]
     medians = np.array([np.median(times) for times in members], dtype=np.float64)
     return Sweep(n=keys[:, 0], hidden_layers=keys[:, 1], lanes=keys[:, 2], seconds=medians)
 
