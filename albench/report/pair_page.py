@@ -14,10 +14,10 @@ from albench.report.side_by_side import (
     accuracies_beside,
     environments_beside,
     machine_words,
+    mean_words,
     not_compared,
     pair_headline,
     pair_tables,
-    summary_words,
     surroundings,
     times_beside,
     verdicts_beside,
@@ -54,7 +54,7 @@ def pair_html(both: SideBySide, *, command: str) -> str:
         title=_title(both),
         both=both,
         summary=pair_headline(both),
-        mean=summary_words(both),
+        mean=mean_words(both),
         machines=machine_words(both),
         comparable=both.comparable,
         surroundings=surroundings(both),
@@ -82,7 +82,7 @@ def pair_html(both: SideBySide, *, command: str) -> str:
 def pair_markdown(both: SideBySide, *, command: str) -> str:
     """Return the same in Markdown."""
     lines = [f"# {markdown_text(_title(both))}", "", f"**{markdown_text(pair_headline(both))}**", ""]
-    lines += [f"{markdown_text(words)}\n" for words in (machine_words(both), summary_words(both)) if words]
+    lines += [f"{markdown_text(words)}\n" for words in (machine_words(both), mean_words(both)) if words]
     for side in both.sides:
         lines += [f"- {side.name}, {markdown_text(side.source)}: {markdown_text(headline(side.findings))}"]
         lines += [f"  {markdown_text(trust_sentence(side.findings))} {markdown_text(origin_sentence(side.findings))}"]

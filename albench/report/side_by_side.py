@@ -7,6 +7,7 @@ Nothing else is claimed at all: verdicts and accuracies stand beside each other 
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,13 +20,13 @@ from albench.harness.run_pair import RunPair, match_runs
 from albench.harness.sweep_log import SweepEnd
 from albench.report.accuracy import Accuracy, AccuracyPoint
 from albench.report.answers import TONES
-from albench.report.comparison import cases_table, comparison_summary, surroundings_table, times_table, unpaired_table
+from albench.report.comparison import cases_table, surroundings_table, times_table, unpaired_table
 from albench.report.findings import Findings, find
 from albench.report.grouping import titles_of
 from albench.report.regimes import Regime, Series, Work, scaled
 from albench.report.tables import NO_CELL, Cell, Row, Table, number_cell, shortened
 from albench.report.tabulation import interval_cell
-from albench.report.words import counted, ends, listed, percent, points, times
+from albench.report.words import counted, ends, listed, number, percent, points, times
 
 ROWS_SHOWN = 1000
 """Rows of a table: a page with two such tables stays under a megabyte."""
@@ -99,21 +100,25 @@ def pair_headline(both: SideBySide) -> str:
             f"A and B have no timed case in common ({counted(first, 'case')} in A, {second} in B): they stand side by "
             "side, not compared."
         )
+    count = counted(len(both.pair.pairs), "case")
     if not both.comparable:
-        return (
-            f"A and B ran on different machines, so their times are not compared as a change: {_mean(both)}, over "
-            f"{counted(len(both.pair.pairs), 'case')} that both timed."
-        )
+        return f"A and B ran on different machines, so the times of the {count} that both timed are not a change."
+    untold = both.comparison.count("can't tell")
+    if untold == len(both.pair.pairs):
+        return f"Of {count} that both timed, it can be told of none whether B is faster or slower."
     words: dict[Verdict, str] = {"slower": "slower", "faster": "faster", "same": "as fast"}
     parts = [f"{word} in {both.comparison.count(verdict)}" for verdict, word in words.items()]
-    untold = both.comparison.count("can't tell")
     end = f"; in {untold} it cannot be told" if untold else ""
-    return f"Of {counted(len(both.pair.pairs), 'case')} that both timed, B is {listed(parts)}{end}."
+    return f"Of {count} that both timed, B is {listed(parts)}{end}."
 
 
-def summary_words(both: SideBySide) -> str:
-    """Return the counts and the mean as `albench compare` says them; empty where nothing is compared."""
-    return comparison_summary(both.comparison) if both.comparable and both.pair.pairs else ""
+def mean_words(both: SideBySide) -> str:
+    """Return the mean ratio over the cases that both timed; empty where there is none."""
+    mean = both.comparison.mean
+    if math.isnan(mean.estimate):
+        return ""
+    interval = f" {ends(mean)}" if mean.confidence else " (one case has no interval)"
+    return f"The geometric mean of B / A is {number(mean.estimate)}{interval}."
 
 
 def machine_words(both: SideBySide) -> str:
@@ -154,10 +159,11 @@ def verdicts_beside(both: SideBySide) -> Table | None:
     return _filled(
         Table(
             caption="Verdicts side by side",
-            columns=("series", "work", *[f"{side}: {what}" for side in "AB" for what in ("verdict", "p", "grows")]),
+            columns=("series", "work", *[f"{side}: {what}" for side in "AB" for what in ("verdict", "cost grows")]),
             rows=tuple(rows),
-            note="p: the share of the steady cost of the deepest network that is proportional to depth. Grows: the "
-            "steady cost, from the shallowest to the deepest network measured. In brackets: 95 % intervals.",
+            note="p: the share of the steady cost of the deepest network that is proportional to depth; verdicts are "
+            "sorted by it. The steady cost grows from the shallowest to the deepest network measured. In brackets: "
+            "95 % intervals.",
         )
     )
 
@@ -217,12 +223,13 @@ def _series(regime: Regime | None) -> dict[str, Series]:
     return {series.name: series for series in regime.swept} if regime else {}
 
 
-def _verdict(series: Series | None) -> tuple[Cell, Cell, Cell]:
+def _verdict(series: Series | None) -> tuple[Cell, Cell]:
     if series is None:
-        return Cell(NO_CELL), Cell(NO_CELL), Cell(NO_CELL)
-    verdict = series.verdict
-    word = Cell(verdict.complexity, tone=TONES[verdict.complexity])
-    return word, interval_cell(verdict.product_share), interval_cell(verdict.growth, times)
+        return Cell(NO_CELL), Cell(NO_CELL)
+    verdict, share = series.verdict, series.verdict.product_share
+    told = f"p = {number(share.estimate)} {ends(share)}".rstrip() if math.isfinite(share.estimate) else ""
+    word = Cell(verdict.complexity, told, tone=TONES[verdict.complexity], value=share.estimate)
+    return word, interval_cell(verdict.growth, times)
 
 
 def _accuracies(accuracy: Accuracy | None) -> dict[tuple[str, int], AccuracyPoint]:
@@ -242,12 +249,6 @@ def _difference(first: AccuracyPoint | None, second: AccuracyPoint | None) -> Ce
     if first is None or second is None or first.minibatches != second.minibatches:
         return Cell(NO_CELL)
     return number_cell(second.mean.estimate - first.mean.estimate, points)
-
-
-def _mean(both: SideBySide) -> str:
-    mean = both.comparison.mean
-    interval = f" {ends(mean)}" if mean.confidence else ""
-    return f"the geometric mean of B / A is {times(mean.estimate)}{interval}"
 
 
 def _failed(side: Side) -> str:
