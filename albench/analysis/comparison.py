@@ -167,7 +167,7 @@ class _Judge:
             return "can't tell", why, "near the threshold"
         if p <= self.significance:
             why = f"p = {_p(p)} alone is {_p(adjusted_p)} among {self.tested} cases: measure more rounds"
-            return "can't tell", why, "one of many"
+            return "can't tell", why, "weak, many cases"
         why = f"p = {_p(p)}, and the interval is wider than the noise threshold: measure more rounds"
         return "can't tell", why, "wide interval"
 
