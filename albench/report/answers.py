@@ -15,7 +15,7 @@ from albench.report.answer import Answer, Tone
 from albench.report.contest_words import contest_headline
 from albench.report.findings import Findings
 from albench.report.regimes import Comparison, Regime, Series
-from albench.report.words import counted, ends, listed, number, percent, points, times
+from albench.report.words import counted, ends, listed, number, percent, points, spelt, times
 
 MEANINGS = {
     "O(n+ℓ)": "time adds up",
@@ -255,7 +255,7 @@ def single_points_sentence(regime: Regime) -> str:
         return ""
     if len(single) == len(regime.everything):
         return "One depth and one number of mini-batches were measured here, so nothing is said on how time grows."
-    return f"Measured at one point only, and so not judged: {'; '.join(single)}."
+    return f"Measured at one point only, and so not judged: {spelt(single)}."
 
 
 def _half_words(series: Series) -> str:

@@ -9,14 +9,19 @@ and sets of the usual size are not cut at all.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from albench.report.accuracy import depth_gap
 from albench.report.answers import accuracy_sentence, answers
+from albench.report.contest_tables import MARKS
 from albench.report.contest_words import contest_answer
+from albench.report.contests import Contest
 from albench.report.findings import Findings
+from albench.report.regimes import Regime, Series
 from albench.report.tables import Cell, Row, Table, shortened
+from albench.report.words import counted
 
 SECTIONS_SHOWN = 5
 """Kinds of work, and contests, that have a section with figures: three figures or four each, half a second and a tenth
@@ -27,6 +32,10 @@ FEWEST_ROWS = 60
 """Rows that such a table has at least."""
 LISTED = 50
 """Scenarios of a remark, and remarks, that are spelt out on the page."""
+SERIES_SHOWN = 20
+"""Series of a section: more colours than anyone tells apart, and the longest legend that leaves a figure its room."""
+CONTENDERS_SHOWN = 60
+"""Contenders of a contest, a row each in its figure, which is a screen and a half high then."""
 GROWING_TABLES = 3
 """Tables of a section that grow with its points: points, resources and pace."""
 
@@ -44,9 +53,15 @@ def split(findings: Findings) -> tuple[Findings, Findings]:
     own_section = {id(contest) for contest in shown_contests}
     shown = dataclasses.replace(
         findings,
-        regimes=tuple(regime for regime in findings.regimes if regime.work in works),
-        contests=tuple(shown_contests),
-        accuracies=tuple(accuracy for accuracy in findings.accuracies if accuracy.work in works | alone),
+        regimes=tuple(_fewer_series(regime) for regime in findings.regimes if regime.work in works),
+        contests=tuple(map(_fewer_standings, shown_contests)),
+        accuracies=tuple(
+            accuracy
+            if len(accuracy.series) <= SERIES_SHOWN
+            else dataclasses.replace(accuracy, series=accuracy.series[:SERIES_SHOWN])
+            for accuracy in findings.accuracies
+            if accuracy.work in works | alone
+        ),
         resources=tuple(one for one in findings.resources if one.work in works),
     )
     rest = dataclasses.replace(
@@ -57,6 +72,26 @@ def split(findings: Findings) -> tuple[Findings, Findings]:
         resources=(),
     )
     return shown, rest
+
+
+def left_out_words(findings: Findings, shown: Findings) -> list[str]:
+    """Say which sections show fewer series or contenders than were measured."""
+    series = {regime.work: len(regime.everything) for regime in findings.regimes}
+    cut = [
+        f"{regime.title}: {counted(len(regime.everything), 'series', '')} of {series[regime.work]} are shown, the "
+        "fastest at the deepest network; summary.csv has all."
+        for regime in shown.regimes
+        if len(regime.everything) < series[regime.work]
+    ]
+    places = {(one.work, one.hidden_layers, one.minibatches): len(one.standings) for one in findings.contests}
+    for contest in shown.contests:
+        count = places[contest.work, contest.hidden_layers, contest.minibatches]
+        if len(contest.standings) < count:
+            cut.append(
+                f"{contest.title}: {counted(len(contest.standings), 'contender')} of {count} are shown, those that "
+                "train most in a second; baselines.csv has all."
+            )
+    return cut
 
 
 def further_table(rest: Findings) -> Table | None:
@@ -79,6 +114,41 @@ def rows_shown(shown: Findings) -> int:
     """Return how many rows a table has that grows with the number of points."""
     tables = GROWING_TABLES * (len(shown.sweeps) + len(shown.contests))
     return max(FEWEST_ROWS, PAGE_ROWS // max(1, tables))
+
+
+def _fewer_series(regime: Regime) -> Regime:
+    """Return the regime with its fastest series, where it has more than a figure can show."""
+    if len(regime.series) <= SERIES_SHOWN:
+        return regime
+    compared = {name for one in regime.comparisons for name in (one.al, one.bp)}
+
+    def rank(series: Series) -> tuple[bool, float]:
+        deepest = series.shown(series.depths[-1], regime.minibatches)
+        kept = series is regime.baseline or series.name in compared
+        return not kept, deepest.milliseconds.estimate if deepest else math.inf
+
+    fastest = {series.name for series in sorted(regime.series, key=rank)[:SERIES_SHOWN]}
+    return dataclasses.replace(
+        regime,
+        series=tuple(series for series in regime.series if series.name in fastest),
+        projected=regime.projected[: SERIES_SHOWN // 4],
+    )
+
+
+def _fewer_standings(contest: Contest) -> Contest:
+    """Return the contest with its fastest contenders and the best of each side, where it has more than is readable."""
+    if len(contest.standings) <= CONTENDERS_SHOWN:
+        return contest
+    best = {one.name for side in MARKS if (one := contest.best(side))}
+    measures = {one.name for way in contest.standings if (one := contest.one_lane_beside(way.engine))}
+    return dataclasses.replace(
+        contest,
+        standings=tuple(
+            one
+            for place, one in enumerate(contest.standings)
+            if place < CONTENDERS_SHOWN or one.name in best or one.name in measures
+        ),
+    )
 
 
 def _most(sections: Sequence[T], size: Callable[[T], int]) -> list[T]:

@@ -31,7 +31,7 @@ from albench.report.contest_tables import grid_tables, standings_table
 from albench.report.contest_words import contest_answer, contest_sentence, fairness_sentence
 from albench.report.contests import Contest
 from albench.report.drawing import Drawing
-from albench.report.extent import LISTED, further_table, rows_shown, split
+from albench.report.extent import LISTED, further_table, left_out_words, rows_shown, split
 from albench.report.findings import Findings
 from albench.report.grouping import LAUNCH_BOUND_SHARE
 from albench.report.origin import origin_sentence, trust_sentence
@@ -40,7 +40,7 @@ from albench.report.regimes import Regime, Work
 from albench.report.resources import resource_table
 from albench.report.tables import Table, shortened
 from albench.report.templating import rendered
-from albench.report.words import counted, listed, number, percent
+from albench.report.words import counted, listed, number, percent, spelt
 from albench.schedule import pipelined, serial
 
 STAIRCASE_COMPONENTS, STAIRCASE_MINIBATCHES = 3, 5
@@ -57,6 +57,7 @@ def page_html(findings: Findings, drawings: Sequence[Drawing], *, command: str, 
         summary=headline(findings),
         answers=[*map(contest_answer, shown.contests), *answers(shown)],
         further=further_table(rest),
+        left_out=left_out_words(findings, shown),
         findings=findings,
         remarks=findings.remarks[:LISTED],
         listed=LISTED,
@@ -265,7 +266,7 @@ def _fairness(findings: Findings) -> list[str]:
     ]
     if al and bp:
         sentences.append(
-            f"AL's side brought {'; '.join(al)}. The other side brought {'; '.join(bp)}. “Fastest” is picked after "
+            f"AL's side brought {spelt(al)}. The other side brought {spelt(bp)}. “Fastest” is picked after "
             "the fact at each depth, for both sides alike, so with close rivals it flatters the side that has more of "
             "them."
         )

@@ -20,7 +20,7 @@ from albench.report.answers import (
 from albench.report.contest_tables import contest_tables
 from albench.report.contest_words import contest_answer
 from albench.report.drawing import Drawing
-from albench.report.extent import LISTED, further_table, rows_shown, split
+from albench.report.extent import LISTED, further_table, left_out_words, rows_shown, split
 from albench.report.findings import Findings
 from albench.report.pace import pace_table
 from albench.report.resources import resource_table
@@ -85,6 +85,7 @@ def summary_markdown(findings: Findings, drawings: Sequence[Drawing], *, command
         answer = contest_answer(contest)
         lines += [f"## {markdown_text(answer.title)}", "", f"**{markdown_text(answer.word)}.**", ""]
         lines += [f"- {markdown_text(sentence)}" for sentence in answer.sentences] + [""]
+    lines += [f"{markdown_text(sentence)}\n" for sentence in left_out_words(findings, shown)]
     if further := further_table(rest):
         lines.append(markdown(further))
     for regime in shown.sweeps:

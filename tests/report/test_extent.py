@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from albench import report
-from albench.report import Findings, find, headline, terminal_tables, write
+from albench.report import Findings, extent, find, headline, terminal_tables, write
 from albench.report.answers import heading
-from albench.report.extent import LISTED, SECTIONS_SHOWN, rows_shown, split
+from albench.report.extent import LISTED, SECTIONS_SHOWN, SERIES_SHOWN, rows_shown, split
 from albench.report.page import page_html
 from albench.report.summary import summary_csv, summary_markdown
 from albench.report.tabulation import FAILURES_SHOWN
 
-from . import made_up
+from . import contest_records, made_up
 from .conftest import COMMAND
 from .test_page import Outline
 
@@ -70,6 +70,29 @@ def test_what_has_no_section_has_a_line_and_its_place_in_the_spreadsheet() -> No
     assert sum(tag == "section" for tag, _ in outline.tags) == SECTIONS_SHOWN + 7
     rows = csv.DictReader(io.StringIO(summary_csv(findings)))
     assert {int(row["width"]) for row in rows} == {8 * i for i in range(1, SECTIONS_SHOWN + 3)}
+
+
+def test_a_section_shows_the_fastest_series_and_says_so() -> None:
+    findings = find(made_up.many(series=SERIES_SHOWN + 10, depths=3, lengths=2, rounds=1))
+    (regime,), (shown,) = findings.sweeps, split(findings)[0].sweeps
+    assert len(shown.series) == SERIES_SHOWN < len(regime.series)
+    assert shown.baseline == regime.baseline
+    assert {one.al for one in regime.comparisons} <= {series.name for series in shown.series}
+    assert f"{SERIES_SHOWN} series of {SERIES_SHOWN + 10} are shown" in page_of(findings).text
+
+
+def test_a_contest_keeps_the_best_of_each_side() -> None:
+    pipelines = {("gpipe", "ranks", 2, 2**i, 1): 100.0 + i for i in range(7)}
+    findings = find(contest_records.contest(contest_records.MILLISECONDS | pipelines))
+    few = extent.CONTENDERS_SHOWN
+    assert split(findings)[0].contests == findings.contests
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(extent, "CONTENDERS_SHOWN", 3)
+        (contest,), (shown,) = findings.contests, split(findings)[0].contests
+        assert len(shown.standings) < len(contest.standings) <= few
+        for side in ("al", "bp", "pipeline", "data-parallel"):
+            assert shown.best(side) == contest.best(side)
+        assert "those that train most in a second" in page_of(findings).text
 
 
 def test_a_table_that_is_cut_says_so_and_one_of_the_usual_size_is_not(findings: Findings) -> None:
