@@ -1,7 +1,8 @@
 """Reports: from records to a page, figures, Markdown, comma-separated values and tables for the terminal.
 
 One way in: records become findings (`find`), and everything that is printed prints findings. So the page and the
-terminal cannot disagree, and a number that is not in the records is nowhere.
+terminal cannot disagree, and a number that is not in the records is nowhere. Two runs become one page in the same way
+(`side_by_side`).
 """
 
 from __future__ import annotations
