@@ -231,7 +231,9 @@ def run(
 def report(
     sources: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[A [B]]", help="A directory or records.jsonl that albench wrote; two: side by side."),
+        typer.Argument(
+            metavar="RUN", help="A directory or records.jsonl that albench wrote; two, A and B: side by side."
+        ),
     ] = None,
     out_dir: Annotated[
         Path | None,
