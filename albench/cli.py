@@ -24,7 +24,7 @@ from albench.harness.concerns import quality_warnings
 from albench.harness.overrides import Overrides
 from albench.harness.progress import SweepProgress
 from albench.harness.recipe import Recipe
-from albench.harness.run_pair import pair_runs, read_run
+from albench.harness.run_pair import pair_runs, read_run, same_run
 from albench.harness.scenario import Scenario
 
 app = typer.Typer(
@@ -83,10 +83,10 @@ def _measure_and_report(
         raise typer.Exit(1)
     from albench import report  # matplotlib takes a second: only where a page is made
 
-    findings = report.find(sweep.records)
+    findings = report.find(sweep.records, sweep_log.read(directory))
     for table in report.terminal_tables(findings):
         out.print(table)
-    page = report.render(sweep.records, directory, command=command(), sweep_ends=sweep_log.read(directory))
+    page = report.write(findings, directory, command=command())
     out.print(
         f"{sweep.run} cases measured now, {sweep.resumed} were on file; {sweep.stopped_because}. "
         f"{_pace(sweep.run, sweep_seconds)}\n"
@@ -233,29 +233,62 @@ def run(
 
 @app.command()
 def report(
-    source: Annotated[Path | None, typer.Argument(help="A directory or records.jsonl that albench wrote.")] = None,
-    out_dir: Annotated[Path | None, typer.Option("--out", help="Where the page goes; else beside the records.")] = None,
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="RUN", help="A directory or records.jsonl that albench wrote; two, A and B: side by side."
+        ),
+    ] = None,
+    out_dir: Annotated[
+        Path | None,
+        typer.Option("--out", help="Where the page goes; else beside the records, of two in a directory beside B's."),
+    ] = None,
     from_benchmark: Annotated[
         Path | None, typer.Option("--from-benchmark", help="A JSON file of pytest-benchmark instead.")
     ] = None,
 ) -> None:
-    """Render records as a page, figures and tables."""
+    """Render records as a page, figures and tables; two runs, A and B, as a page that has them side by side."""
     with one_line_errors():
-        if (source is None) == (from_benchmark is None):
+        given = [*(sources or ()), *([from_benchmark] if from_benchmark else ())]
+        if not given or (from_benchmark and sources):
             raise UsageError("give either a directory with records or --from-benchmark FILE.json")
+        if len(given) > 2:
+            raise UsageError(f"{len(given)} runs are given: give one, or two to have them side by side")
+        if len(given) == 2:
+            _report_pair(given[0], given[1], out_dir)
+            return
+        source = given[0]
         if from_benchmark is not None:
-            found, sweep_ends = benchmark_json.read(from_benchmark), []
-            directory = out_dir or from_benchmark.with_suffix("")
+            found, sweep_ends = benchmark_json.read(source), []
+            directory = out_dir or source.with_suffix("")
         else:
-            assert source is not None
             found, sweep_ends = records.read(source), sweep_log.read(source)
             directory = out_dir or (source if source.is_dir() else source.parent)
+        if not found:
+            raise UsageError(
+                f"no measured record in {source}: run a suite into it first, for example `albench quickstart`"
+            )
         from albench import report as rendering
 
-        page = rendering.render(found, directory, command=command(), sweep_ends=sweep_ends)
-        for table in rendering.terminal_tables(rendering.find(found)):
+        findings = rendering.find(found, sweep_ends)
+        page = rendering.write(findings, directory, command=command())
+        for table in rendering.terminal_tables(findings):
             out.print(table)
         out.print(f"Report: {page}", markup=False)
+
+
+def _report_pair(before: Path, after: Path, out_dir: Path | None) -> None:
+    """Render two runs side by side."""
+    if same_run(before, after):
+        raise UsageError(f"A and B are both {before}: give two runs, or one alone for its own report")
+    runs = [(str(path), read_run(path), sweep_log.read(path)) for path in (before, after)]
+    from albench import report as rendering
+
+    both = rendering.side_by_side(*runs)
+    page = rendering.write_pair(both, out_dir or rendering.pair_directory(before, after), command=command())
+    for table in rendering.pair_terminal_tables(both):
+        out.print(table)
+    out.print(f"{rendering.pair_headline(both)}\nReport: {page}", markup=False)
 
 
 app.command()(project_command.project)

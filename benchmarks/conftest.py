@@ -7,7 +7,8 @@ printed at the end of the run. `albench run` also interleaves its cases, and is 
 on; this is for a quick look and for comparing a change with ``--benchmark-compare``.
 
 test_baselines, test_engines, test_engines_cuda and test_harness are contests: rivals take turns in one process, and
-ratios of times are taken within a turn. test_replay times what a projection costs.
+ratios of times are taken within a turn. test_replay times what a projection costs, and test_report renders sets of
+records that are far larger than those of a suite.
 """
 
 from __future__ import annotations

@@ -81,7 +81,9 @@ class Judged:
     """Corrected for all cases that were tested."""
     verdict: Verdict
     reason: str
-    """Why, in words."""
+    """Why, in words, and what would decide it."""
+    brief: str
+    """Why, in a few words, for a table of one line a case."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,31 +139,37 @@ class _Judge:
 
     def judged(self, pair: Pair, p: float, adjusted_p: float) -> Judged:
         ratio = ratio_interval(pair.before, pair.after)
-        verdict, reason = self._verdict(pair, ratio, p, adjusted_p)
-        return Judged(pair=pair, ratio=ratio, p=p, adjusted_p=adjusted_p, verdict=verdict, reason=reason)
+        verdict, reason, brief = self._verdict(pair, ratio, p, adjusted_p)
+        return Judged(pair=pair, ratio=ratio, p=p, adjusted_p=adjusted_p, verdict=verdict, reason=reason, brief=brief)
 
-    def _verdict(self, pair: Pair, ratio: Interval, p: float, adjusted_p: float) -> tuple[Verdict, str]:
-        objection = pair.objection or _untestable(pair, self.significance)
-        if objection:
-            return "can't tell", objection
+    def _verdict(self, pair: Pair, ratio: Interval, p: float, adjusted_p: float) -> tuple[Verdict, str, str]:
+        """Return the verdict and its reason, at length and in a few words."""
+        if pair.objection:
+            return "can't tell", pair.objection, "ran otherwise"
+        if untestable := _untestable(pair, self.significance):
+            return "can't tell", untestable, "too few rounds"
         within = f"within the noise threshold of {100 * self.noise:g} %"
         bound = 1 + self.noise
         significant = adjusted_p <= self.significance
         if significant:
             drift = self._drift(pair, ratio.estimate)
             if drift:
-                return "can't tell", drift
+                return "can't tell", drift, "drifts"
+            told = f"p = {_p(adjusted_p)}"
             if ratio.estimate > bound:
-                return "slower", f"p = {_p(adjusted_p)}"
+                return "slower", told, told
             if ratio.estimate < 1 / bound:
-                return "faster", f"p = {_p(adjusted_p)}"
+                return "faster", told, told
         if ratio.low >= 1 / bound and ratio.high <= bound:
-            return "same", f"{'different, and ' if significant else ''}{within}"
+            return "same", f"{'different, and ' if significant else ''}{within}", f"within {100 * self.noise:g} %"
         if significant:
-            return "can't tell", f"different (p = {_p(adjusted_p)}), but by less or more than the noise threshold"
+            why = f"different (p = {_p(adjusted_p)}), but by less or more than the noise threshold"
+            return "can't tell", why, "near the threshold"
         if p <= self.significance:
-            return "can't tell", f"p = {_p(p)} alone is {_p(adjusted_p)} among {self.tested} cases: measure more rounds"
-        return "can't tell", f"p = {_p(p)}, and the interval is wider than the noise threshold: measure more rounds"
+            why = f"p = {_p(p)} alone is {_p(adjusted_p)} among {self.tested} cases: measure more rounds"
+            return "can't tell", why, "weak, many cases"
+        why = f"p = {_p(p)}, and the interval is wider than the noise threshold: measure more rounds"
+        return "can't tell", why, "wide interval"
 
     def _drift(self, pair: Pair, ratio: float) -> str:
         """Return that a run's own drift may explain the difference; empty where it does not."""

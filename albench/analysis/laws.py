@@ -67,8 +67,11 @@ class Sweep:
 def cells(n: Array, hidden_layers: Array, lanes: Array, seconds: Array) -> Sweep:
     """Gather rows into cells: one for each (n, ℓ, K), with the median of its times."""
     keys, cell_of_row = np.unique(np.stack([n, hidden_layers, lanes], axis=1), axis=0, return_inverse=True)
-    members = [cell_of_row.reshape(-1) == cell for cell in range(len(keys))]
-    medians = np.array([np.median(seconds[rows]) for rows in members], dtype=np.float64)
+    cell_of_row = cell_of_row.reshape(-1)
+    # The rows in the order of their cells, cut where a cell ends: a look at all rows for each cell would be quadratic.
+    ends = np.cumsum(np.bincount(cell_of_row, minlength=len(keys)))[:-1]
+    members = np.split(seconds[np.argsort(cell_of_row, kind="stable")], ends)[: len(keys)]
+    medians = np.array([np.median(times) for times in members], dtype=np.float64)
     return Sweep(n=keys[:, 0], hidden_layers=keys[:, 1], lanes=keys[:, 2], seconds=medians)
 
 

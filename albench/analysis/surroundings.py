@@ -2,7 +2,8 @@
 
 Two times differ for the reason that is looked for only if nothing else does. So before any ratio, everything else that
 differs is named: another machine, another torch, other threads, another commit. And where one run was put together
-from records of several surroundings, that is named too, for its median then stands for none of them.
+from records of several surroundings, that is named too, for its median then stands for none of them. Between two
+machines no change can be claimed at all (`machines`).
 """
 
 from __future__ import annotations
@@ -57,6 +58,26 @@ def differences(before: Iterable[Facts], after: Iterable[Facts]) -> list[Differe
     fields.sort(key=lambda name: TELLING.index(name.split(".")[0]))
     found = [Difference(field=name, before=_values(first, name), after=_values(second, name)) for name in fields]
     return [one for one in found if len(set(one.before) | set(one.after)) > 1]
+
+
+def machines(environments: Iterable[Facts]) -> tuple[str, ...]:
+    """Return each machine once, in the order met: its processor, its usable cores and the names of its GPUs.
+
+    Another driver or another size of memory is a difference of one machine; another one of these is another machine.
+    """
+    return tuple(dict.fromkeys(_machine(facts) for facts in environments))
+
+
+def _machine(facts: Facts) -> str:
+    gpus = [gpu.get("name") for gpu in facts.get("gpus") or () if isinstance(gpu, Mapping)]
+    cores = facts.get("usable_cores")
+    return ", ".join(
+        [
+            str(facts.get("cpu") or "unknown processor"),
+            *([f"{cores} core{'' if cores == 1 else 's'}"] if cores else []),
+            *[str(name or "unknown GPU") for name in gpus],
+        ]
+    )
 
 
 def _distinct(environments: Iterable[Facts]) -> list[dict[str, str]]:

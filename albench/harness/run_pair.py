@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from albench.analysis.comparison import Pair
-from albench.analysis.surroundings import Difference, differences
+from albench.analysis.surroundings import Difference, differences, machines
 from albench.errors import UsageError
 from albench.harness import benchmark_json, records
 from albench.harness.control import flags, latest
@@ -46,6 +46,15 @@ class RunPair:
     """Cases that were trained to the end."""
     off_pace: tuple[int, int] = (0, 0)
     """Times of A and of B that were taken while the machine was off its pace."""
+    cases: tuple[int, int] = (0, 0)
+    """Cases that A and B timed, or tried to."""
+    machines: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    """What A and B were measured on."""
+
+    @property
+    def one_machine(self) -> bool:
+        """Whether all was measured on machines of one kind, so that a difference may be a change."""
+        return len({*self.machines[0], *self.machines[1]}) <= 1
 
     def lost(self, *, missing: bool) -> list[str]:
         """Return the names of the cases that A has and B does not, for they failed there or are missing."""
@@ -59,8 +68,28 @@ def read_run(path: Path) -> list[Record]:
     return records.read(path)
 
 
+def same_run(first: Path, second: Path) -> bool:
+    """Whether two paths name one file of records, be it by its directory or by itself."""
+    files = [path / records.FILE_NAME if path.is_dir() else path for path in (first, second)]
+    try:
+        return files[0].samefile(files[1])
+    except OSError:
+        return False  # who reads them says what is missing
+
+
 def pair_runs(before: Sequence[Record], after: Sequence[Record]) -> RunPair:
     """Match two runs' records; `UsageError` where no case was timed in both."""
+    found = match_runs(before, after)
+    if not found.pairs:
+        raise UsageError(
+            f"A and B have no timed case in common ({found.cases[0]} cases in A, {found.cases[1]} in B): "
+            "give two runs of the same suite with the same axes"
+        )
+    return found
+
+
+def match_runs(before: Sequence[Record], after: Sequence[Record]) -> RunPair:
+    """Match two runs' records, which need not have a case in common."""
     off_pace = (_off_pace(before), _off_pace(after))
     before, after = latest(before), latest(after)
     first, second = _by_case(before), _by_case(after)
@@ -72,17 +101,15 @@ def pair_runs(before: Sequence[Record], after: Sequence[Record]) -> RunPair:
             pairs.append(_pair(key, name, own, other))
         else:
             unpaired.append(_unpaired(name, first.get(key, []), second.get(key, [])))
-    if not pairs:
-        raise UsageError(
-            f"A and B have no timed case in common ({len(first)} cases in A, {len(second)} in B): "
-            "give two runs of the same suite with the same axes"
-        )
+    environments = [[record.environment for record in _timed(run)] for run in (before, after)]
     return RunPair(
         pairs=tuple(pairs),
         unpaired=tuple(unpaired),
-        surroundings=tuple(differences(*([r.environment for r in _timed(run)] for run in (before, after)))),
+        surroundings=tuple(differences(*environments)),
         left_out=len({r.key for r in (*before, *after) if r.scenario.purpose == "accuracy"}),
         off_pace=off_pace,
+        cases=(len(first), len(second)),
+        machines=(machines(environments[0]), machines(environments[1])),
     )
 
 

@@ -142,7 +142,8 @@ class Scenario:
     @cached_property
     def key(self) -> str:
         """Sixteen hexadecimal digits that stand for all of the above."""
-        fields = dataclasses.asdict(self)
+        # Every field is plain, so no deep copy is needed, which takes as long as the rest of reading a record.
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         for field in dataclasses.fields(self):
             if field.name in ADDED_LATER and fields[field.name] == field.default:
                 del fields[field.name]

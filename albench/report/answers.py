@@ -8,12 +8,14 @@ was projected says so in the sentence.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from albench.report.accuracy import Accuracy, DepthGap, depth_gap
 from albench.report.answer import Answer, Tone
 from albench.report.contest_words import contest_headline
 from albench.report.findings import Findings
 from albench.report.regimes import Comparison, Regime, Series
-from albench.report.words import counted, ends, listed, number, percent, points, times
+from albench.report.words import counted, ends, listed, number, percent, points, spelt, times
 
 MEANINGS = {
     "O(n+ℓ)": "time adds up",
@@ -37,6 +39,8 @@ TONES: dict[str, Tone] = {
 FAR_LESS = 0.5
 """Where time does grow with depth, but an extra layer costs under half of BP's for certain, the answer says so: a bare
 "No" would hide the larger part of what was found."""
+PLACES_TOLD = 4
+"""Kinds of work that a headline names; of more it counts the answers."""
 
 
 def answers(findings: Findings) -> list[Answer]:
@@ -54,6 +58,10 @@ def headline(findings: Findings) -> str:
     caveats = list(dict.fromkeys(answer.caveat for answer in found if answer.caveat))
     if len({answer.word for answer in found}) == 1:
         parts = [f"{found[0].word}."]
+    elif len(found) > PLACES_TOLD:
+        counts = Counter(answer.short.partition(",")[0] for answer in found)
+        told = listed(f"{word} in {count}" for word, count in counts.most_common())
+        parts = [f"It depends: of {counted(len(found), 'kind')} of work, {told}."]
     else:
         shorts = list(dict.fromkeys(answer.short for answer in found))
         where = [f"{short} {listed(one.place for one in found if one.short == short)}" for short in shorts]
@@ -247,7 +255,7 @@ def single_points_sentence(regime: Regime) -> str:
         return ""
     if len(single) == len(regime.everything):
         return "One depth and one number of mini-batches were measured here, so nothing is said on how time grows."
-    return f"Measured at one point only, and so not judged: {'; '.join(single)}."
+    return f"Measured at one point only, and so not judged: {spelt(single)}."
 
 
 def _half_words(series: Series) -> str:

@@ -1,6 +1,7 @@
 """Comparison in words: two runs side by side, what differs around them first, then a row a case.
 
-The terminal and Markdown print the same tables.
+The terminal and Markdown print the same tables, but for the reasons: a terminal has room for a few words on the line of
+a case, Markdown says what would decide it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from albench.analysis.comparison import VERDICTS, Comparison, Judged, Verdict
 from albench.analysis.statistics import CONFIDENCE, Interval
 from albench.errors import UsageError
 from albench.harness.run_pair import RunPair, Unpaired
-from albench.report.tables import Cell, Row, Table, markdown, markdown_text, terminal
+from albench.report.tables import Cell, Row, Table, markdown, markdown_text, number_cell, terminal
 from albench.report.words import counted, ends, number
 
 TONES: dict[Verdict, str] = {"faster": "good", "slower": "bad", "same": "", "can't tell": "open"}
@@ -28,20 +29,25 @@ def show(pair: RunPair, comparison: Comparison, *, console: Console, markdown_fi
     A file that cannot be written is a `UsageError`, before anything is printed.
     """
     tables, summary = comparison_tables(pair, comparison), comparison_summary(comparison)
+    brief = comparison_tables(pair, comparison, at_length="--markdown FILE")
     if markdown_file is not None:
         content = "\n".join([*map(markdown, tables), markdown_text(summary)]) + "\n"
         try:
             markdown_file.write_text(content, encoding="utf-8")
         except OSError as error:
             raise UsageError(f"{markdown_file} cannot be written ({error.strerror}): give another file") from None
-    for table in tables:
+    for table in brief:
         console.print(terminal(table))
     console.print(summary, markup=False)
 
 
-def comparison_tables(pair: RunPair, comparison: Comparison) -> list[Table]:
-    """Return the tables: surroundings that differ, cases, and cases that only one run has a time of; empty ones not."""
-    tables = [_surroundings(pair), _cases(pair, comparison), _unpaired(pair.unpaired)]
+def comparison_tables(pair: RunPair, comparison: Comparison, *, at_length: str = "") -> list[Table]:
+    """Return the tables: surroundings that differ, cases, and cases that only one run has a time of; empty ones not.
+
+    `at_length` says where the whole reasons stand, and then these tables hold a few words; empty: they stand here.
+    """
+    cases = cases_table(pair, comparison, at_length=at_length)
+    tables = [surroundings_table(pair), cases, unpaired_table(pair.unpaired)]
     return [table for table in tables if table.rows]
 
 
@@ -54,7 +60,8 @@ def comparison_summary(comparison: Comparison) -> str:
     return line if math.isnan(mean.estimate) else f"{line} Geometric mean of B / A: {told}."
 
 
-def _surroundings(pair: RunPair) -> Table:
+def surroundings_table(pair: RunPair) -> Table:
+    """Return what differs around two runs; a table without a row where nothing does."""
     rows = []
     for one in pair.surroundings:
         mixed = f"mixed within {' and '.join(one.mixed)}" if one.mixed else ""
@@ -63,52 +70,73 @@ def _surroundings(pair: RunPair) -> Table:
         )
     return Table(
         caption="Not the same in A and B: a difference in time may come from any of these",
-        columns=("what", "A", "B", ""),
+        columns=("what", "A", "B", "within a run"),
         rows=tuple(rows),
         prose=True,
     )
 
 
-def _cases(pair: RunPair, comparison: Comparison) -> Table:
-    left_out = f" {counted(pair.left_out, 'case')} trained to the end left out." if pair.left_out else ""
-    off_pace = " and ".join(f"{count} in {run}" for run, count in zip("AB", pair.off_pace, strict=True) if count)
-    paced = f" Times taken while the machine was off its pace by more than 15 %: {off_pace}." if off_pace else ""
+def cases_table(pair: RunPair, comparison: Comparison, *, at_length: str = "") -> Table:
+    """Return a row a case with its verdict, in the order of the comparison."""
     notes = "".join(f" Note: {note}." for note in comparison.notes)
+    more = f" Why at length: {at_length}." if at_length else ""
     return Table(
         caption="Time in B over time in A",
         columns=("case", "A", "B", "B / A", "verdict", "why"),
-        rows=tuple(_row(case) for case in comparison.cases),
+        rows=tuple(_row(case, brief=bool(at_length)) for case in comparison.cases),
         prose=True,
-        note=(
-            f"Median milliseconds (rounds); ratio with its {100 * CONFIDENCE:g} % interval, or the widest that the "
-            f"rounds have; noise threshold {100 * comparison.noise:g} %; p is corrected for all cases tested."
-            f"{left_out}{paced}{notes}"
-        ),
+        note=f"{_ratio_note(pair)} Noise threshold {100 * comparison.noise:g} %; p is corrected for all cases tested."
+        f"{notes}{more}",
     )
 
 
-def _row(case: Judged) -> Row:
-    return Row(
-        cells=(
-            Cell(case.pair.name),
-            _median(case.pair.before),
-            _median(case.pair.after),
-            Cell(_ratio(case.ratio)),
-            Cell(case.verdict, tone=TONES[case.verdict]),
-            Cell(case.reason),
-        )
+def times_table(pair: RunPair, comparison: Comparison) -> Table:
+    """Return a row a case without a verdict, in the order in which A measured them."""
+    judged = {case.pair.key: case for case in comparison.cases}
+    return Table(
+        caption="Times of A and B side by side, not compared as a change",
+        columns=("case", "A", "B", "B / A"),
+        rows=tuple(Row(cells=_times(judged[one.key])) for one in pair.pairs),
+        prose=True,
+        note=_ratio_note(pair),
+    )
+
+
+def _ratio_note(pair: RunPair) -> str:
+    left_out = f" {counted(pair.left_out, 'case')} trained to the end left out." if pair.left_out else ""
+    off_pace = " and ".join(f"{count} in {run}" for run, count in zip("AB", pair.off_pace, strict=True) if count)
+    paced = f" Times taken while the machine was off its pace by more than 15 %: {off_pace}." if off_pace else ""
+    return (
+        f"Median milliseconds (rounds); ratio with its {100 * CONFIDENCE:g} % interval, or the widest that the "
+        f"rounds have.{left_out}{paced}"
+    )
+
+
+def _row(case: Judged, *, brief: bool) -> Row:
+    told = Cell(case.brief if brief else case.reason)
+    return Row(cells=(*_times(case), Cell(case.verdict, tone=TONES[case.verdict]), told))
+
+
+def _times(case: Judged) -> tuple[Cell, ...]:
+    """Return what both kinds of row begin with."""
+    return (
+        Cell(case.pair.name),
+        _median(case.pair.before),
+        _median(case.pair.after),
+        number_cell(case.ratio.estimate, detail=ends(case.ratio)),
     )
 
 
 def _median(seconds: Sequence[float]) -> Cell:
-    return Cell(number(1000 * median(seconds)), f"({len(seconds)})")
+    return number_cell(1000 * median(seconds), detail=f"({len(seconds)})")
 
 
 def _ratio(ratio: Interval) -> str:
     return f"{number(ratio.estimate)} {ends(ratio)}".rstrip()
 
 
-def _unpaired(cases: Sequence[Unpaired]) -> Table:
+def unpaired_table(cases: Sequence[Unpaired]) -> Table:
+    """Return the cases that cannot be compared, and why; a table without a row where each can."""
     return Table(
         caption="Not compared: there is no time of it in one of the runs",
         columns=("case", "no time in", "why"),

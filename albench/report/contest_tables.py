@@ -15,7 +15,7 @@ from albench.analysis.statistics import CONFIDENCE
 from albench.report.answer import Tone
 from albench.report.contests import Contest, Grid, grids_of
 from albench.report.regimes import scaled
-from albench.report.tables import NO_CELL, Cell, Row, Table
+from albench.report.tables import NO_CELL, Cell, Row, Table, number_cell
 from albench.report.tabulation import failure_table
 from albench.report.words import ends, number, percent
 
@@ -97,14 +97,14 @@ def standings_table(contest: Contest) -> Table | None:
             Row(
                 cells=(
                     Cell(one.name, marks.get(one.name, "")),
-                    Cell(str(one.lanes)),
-                    Cell(str(one.microbatches) if one.microbatches is not None else NO_CELL),
-                    Cell(number(one.samples_per_second)),
+                    number_cell(one.lanes, str),
+                    number_cell(one.microbatches, str),
+                    number_cell(one.samples_per_second),
                     _milliseconds(one),
                     _speed_cell(one, bp),
                     _speed_cell(one, pipeline),
                     _parameters(one),
-                    Cell(number(one.flops_per_minibatch / 1e9)) if one.flops_per_minibatch else Cell(NO_CELL),
+                    number_cell(one.flops_per_minibatch / 1e9 if one.flops_per_minibatch else None),
                 )
             )
             for one in contest.standings
@@ -128,7 +128,7 @@ def _grid_table(contest: Contest, grid: Grid, one_lane: Standing) -> Table:
         caption=f"{grid.name} over lanes and microbatches, times as fast as {one_lane.name}, {contest.title}",
         columns=("lanes", *[f"M = {microbatches}" for microbatches in grid.microbatches]),
         rows=tuple(
-            Row(cells=(Cell(str(lanes)), *[_grid_cell(grid, lanes, m, one_lane) for m in grid.microbatches]))
+            Row(cells=(number_cell(lanes, str), *[_grid_cell(grid, lanes, m, one_lane) for m in grid.microbatches]))
             for lanes in grid.lanes
         ),
         note=f"In brackets the interval; then the efficiency, the share of the schedule's ideal {ideal.formula}, which "
@@ -142,27 +142,33 @@ def _grid_cell(grid: Grid, lanes: int, microbatches: int, one_lane: Standing) ->
         return Cell("failed", tone="bad") if (lanes, microbatches) in grid.failed else Cell(NO_CELL)
     ratio, share = speed(one, one_lane), efficiency(one, one_lane)
     reached = f"{percent(share.estimate)} of {number(one.ideal)}×" if share and one.ideal else ""
-    return Cell(f"{number(ratio.estimate)}×", f"{ends(ratio)} {reached}".strip())
+    return number_cell(ratio.estimate, _ratio, f"{ends(ratio)} {reached}".strip())
 
 
 def _milliseconds(one: Standing) -> Cell:
     interval = scaled(one.minibatch_seconds, 1e3)
-    return Cell(number(interval.estimate), ends(interval))
+    return number_cell(interval.estimate, detail=ends(interval))
 
 
 def _speed_cell(one: Standing, measure: Standing | None) -> Cell:
     if measure is None:
         return Cell(NO_CELL)
     if one is measure:
-        return Cell("1×", "the measure")
+        return Cell("1×", "the measure", value=1.0)
     ratio = speed(one, measure)
-    return Cell(f"{number(ratio.estimate)}×", ends(ratio), tone=TONES[outcome(ratio)])
+    return Cell(_ratio(ratio.estimate), ends(ratio), tone=TONES[outcome(ratio)], value=ratio.estimate)
+
+
+def _ratio(value: float) -> str:
+    """Return a ratio to three digits: a few percent are a result here."""
+    return f"{number(value)}×"
 
 
 def _parameters(one: Standing) -> Cell:
     if one.effective_parameters is None:
         return Cell(NO_CELL)
-    return Cell(f"{number(one.effective_parameters)} + {number(one.affiliated_parameters or 0)}")
+    text = f"{number(one.effective_parameters)} + {number(one.affiliated_parameters or 0)}"
+    return Cell(text, value=one.effective_parameters + (one.affiliated_parameters or 0))
 
 
 def contests_csv(contests: Sequence[Contest]) -> str:

@@ -13,6 +13,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from albench.analysis.quality import summary
 from albench.errors import UsageError
 from albench.harness.concerns import quality_warnings
@@ -77,6 +79,12 @@ class Findings:
         """The regimes that ask how time grows: not those of a single point that a contest tells already."""
         told = {contest.work for contest in self.contests}
         return tuple(regime for regime in self.regimes if regime.swept or regime.work not in told)
+
+    @property
+    def works(self) -> set[Work]:
+        """Every kind of work of which something was measured or tried in a contest."""
+        found = {regime.work for regime in self.regimes} | {contest.work for contest in self.contests}
+        return found | {accuracy.work for accuracy in self.accuracies}
 
     @property
     def other_failures(self) -> list[Failure]:
@@ -267,10 +275,14 @@ def _sweep_ends(ends: Sequence[SweepEnd]) -> list[Remark]:
 
 def _environment(records: Sequence[Record]) -> list[Fact]:
     """The machine and versions that the records name, each fact once, its commonest value first."""
-    values: dict[str, Counter[str]] = defaultdict(Counter)
+    # Most records of a sweep have the same environment, and to take one apart takes long: each is, once.
+    alike: dict[bytes, list[Record]] = defaultdict(list)
     for record in records:
-        for name, value in _facts(record.environment):
-            values[name][value] += 1
+        alike[msgspec.json.encode(record.environment)].append(record)
+    values: dict[str, Counter[str]] = defaultdict(Counter)
+    for own in alike.values():
+        for name, value in _facts(own[0].environment):
+            values[name][value] += len(own)
     return [Fact(name=name, values=tuple(counts.most_common())) for name, counts in values.items()]
 
 

@@ -61,18 +61,18 @@ def titles_of(works: Sequence[Work]) -> dict[Work, str]:
 
 def series_names(records: Sequence[Record]) -> dict[str, str]:
     """Return the series' name of each scenario key: options that are varied at equal points are spelt out."""
+    scenarios = {record.scenario.key: record.scenario for record in records}  # once each, however many rounds it had
+    series = {key: scenario.series for key, scenario in scenarios.items()}
     values: dict[tuple[object, ...], set[object]] = defaultdict(set)
-    for record in records:
-        scenario = record.scenario
+    for key, scenario in scenarios.items():
         for option in OPTIONS:
-            point = (scenario.series, option, scenario.hidden_layers, scenario.minibatches)
+            point = (series[key], option, scenario.hidden_layers, scenario.minibatches)
             values[point].add(getattr(scenario, option))
     varied = {(point[0], point[1]) for point, found in values.items() if len(found) > 1}
     names = {}
-    for record in records:
-        scenario = record.scenario
-        spelt = [say(getattr(scenario, name)) for name, say in OPTIONS.items() if (scenario.series, name) in varied]
-        names[scenario.key] = ", ".join([scenario.series, *spelt])
+    for key, scenario in scenarios.items():
+        spelt = [say(getattr(scenario, name)) for name, say in OPTIONS.items() if (series[key], name) in varied]
+        names[key] = ", ".join([series[key], *spelt])
     return names
 
 

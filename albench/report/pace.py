@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from albench.analysis.pace import pace
 from albench.report.regimes import Regime, Series
-from albench.report.tables import NO_CELL, Cell, Row, Table
-from albench.report.words import number, percent
+from albench.report.tables import Cell, Row, Table, number_cell
+from albench.report.words import percent
 
 COLUMNS = ("series", "ℓ", "ms a further mini-batch", "fill, ms", "fill, mini-batches", "ideal", "off the line by")
 IN_TICKS = ("fused", "fused-compiled", "graph")
@@ -37,18 +37,18 @@ def _row(series: Series, hidden_layers: int) -> Row | None:
     return Row(
         cells=(
             Cell(series.name),
-            Cell(str(hidden_layers)),
-            Cell(number(1e3 * found.step_seconds)),
-            Cell(number(1e3 * found.fill_seconds)),
-            Cell(number(found.fill_minibatches)),
-            Cell(_ideal(series, hidden_layers)),
-            Cell(NO_CELL if found.worst_error is None else percent(found.worst_error)),
+            number_cell(hidden_layers, str),
+            number_cell(1e3 * found.step_seconds),
+            number_cell(1e3 * found.fill_seconds),
+            number_cell(found.fill_minibatches),
+            number_cell(_ideal(series, hidden_layers), str),
+            number_cell(found.worst_error, percent),
         )
     )
 
 
-def _ideal(series: Series, hidden_layers: int) -> str:
+def _ideal(series: Series, hidden_layers: int) -> int | None:
     if series.method == "al" and series.engine in IN_TICKS:
-        return str(hidden_layers // 2 - 1)
+        return hidden_layers // 2 - 1
     one_by_one = series.method == "bp" or (series.method, series.engine) == ("al", "serial")
-    return "0" if one_by_one else NO_CELL
+    return 0 if one_by_one else None

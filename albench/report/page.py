@@ -1,20 +1,17 @@
 """Page: one self-contained ``index.html``.
 
 Everything is inside it, the figures as data too: it makes no request to anywhere (its own content policy forbids it)
-and needs no JavaScript, so it can be mailed, archived and opened in ten years. The template holds the words that are
-true of every report; whatever depends on the records comes from findings, answers and tables, and is escaped.
+and needs no JavaScript, so it can be mailed, archived and opened in ten years; with it, its tables can be sorted. The
+template holds the words that are true of every report; whatever depends on the records comes from findings, answers and
+tables, and is escaped.
 """
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from functools import cache
-from importlib import resources
+from functools import partial
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from markupsafe import Markup
 
 from albench.analysis.complexity import PIPELINE_SHARE, PRODUCT_SHARE
 from albench.methods import FOLDED
@@ -35,13 +32,16 @@ from albench.report.contest_tables import grid_tables, standings_table
 from albench.report.contest_words import contest_answer, contest_sentence, fairness_sentence
 from albench.report.contests import Contest
 from albench.report.drawing import Drawing
-from albench.report.findings import Findings, seeds_told
+from albench.report.extent import LISTED, further_table, left_out_words, rows_shown, split
+from albench.report.findings import Findings
 from albench.report.grouping import LAUNCH_BOUND_SHARE
+from albench.report.origin import origin_sentence, trust_sentence
 from albench.report.pace import pace_table
 from albench.report.regimes import Regime, Work
 from albench.report.resources import resource_table
-from albench.report.tables import Table
-from albench.report.words import counted, listed, number, percent
+from albench.report.tables import Table, shortened
+from albench.report.templating import rendered
+from albench.report.words import counted, listed, number, percent, spelt
 from albench.schedule import pipelined, serial
 
 STAIRCASE_COMPONENTS, STAIRCASE_MINIBATCHES = 3, 5
@@ -49,53 +49,48 @@ STAIRCASE_COMPONENTS, STAIRCASE_MINIBATCHES = 3, 5
 
 
 def page_html(findings: Findings, drawings: Sequence[Drawing], *, command: str, title: str) -> str:
-    """Return the page."""
-    return _template().render(
+    """Return the page; `drawings` are those of the findings that have sections of their own (`extent.split`)."""
+    shown, rest = split(findings)
+    return rendered(
+        "index.html.j2",
         title=title,
-        css=Markup(_css()),  # our own file: the only text that is not escaped
+        question=_question(findings),
         summary=headline(findings),
-        answers=[*map(contest_answer, findings.contests), *answers(findings)],
+        answers=[*map(contest_answer, shown.contests), *answers(shown)],
+        further=further_table(rest),
+        left_out=left_out_words(findings, shown),
         findings=findings,
-        trust=_trust(findings),
+        remarks=findings.remarks[:LISTED],
+        listed=LISTED,
+        trust=trust_sentence(findings),
         failure_words=f"{counted(len(findings.failures), 'scenario')} could not be measured.",
         speedup=_figure(drawings, "speedup-against-depth"),
-        compared=any(regime.comparisons for regime in findings.sweeps),
-        contests=[_contest(contest, findings, drawings, i) for i, contest in enumerate(findings.contests, 1)],
-        regimes=[_regime(regime, findings, drawings) for regime in findings.sweeps],
-        parameters=[tabulation.parameter_table(regime) for regime in findings.regimes],
-        accuracies=[_accuracy(accuracy, drawings) for accuracy in findings.accuracies],
+        compared=any(regime.comparisons for regime in shown.sweeps),
+        contests=[_contest(contest, shown, drawings, i) for i, contest in enumerate(shown.contests, 1)],
+        regimes=[_regime(regime, shown, drawings) for regime in shown.sweeps],
+        parameters=[tabulation.parameter_table(regime) for regime in shown.regimes],
+        accuracies=[_accuracy(accuracy, drawings) for accuracy in shown.accuracies],
         staircase=_staircase(),
         lane_sentences=_lane_sentences(findings),
-        projected=any(regime.projected for regime in findings.sweeps),
+        projected=any(regime.projected for regime in shown.sweeps),
         verdict_words=_verdict_words(),
         tones=TONES,
         fairness=_fairness(findings),
-        told_failures=len(findings.failures) - len(findings.other_failures),
-        failures=tabulation.failure_table(findings.other_failures),
+        told_failures=len(findings.failures) - len(shown.other_failures),
+        failures=tabulation.failure_table(shown.other_failures),
         environment=tabulation.environment_table(findings),
-        origin=_origin(findings),
+        origin=origin_sentence(findings),
         command=command,
         records_words=counted(findings.records, "record"),
     )
 
 
-@cache
-def _template() -> Template:
-    """Return the template; a name that is missing in it is an error, never an empty place on the page."""
-    environment = Environment(
-        loader=PackageLoader("albench.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("index.html.j2")
-
-
-@cache
-def _css() -> str:
-    """Return the style sheet that is put into the page."""
-    return (resources.files("albench.report") / "templates" / "page.css").read_text(encoding="utf-8")
+def _question(findings: Findings) -> str:
+    """Return what the page asks: "contest", "harness" where nothing was trained, else "depth"."""
+    if findings.contests and not findings.sweeps:
+        return "contest"
+    methods = {series.method for regime in findings.regimes for series in regime.series}
+    return "harness" if methods == {"idle"} and not findings.accuracies else "depth"
 
 
 def _figure(drawings: Sequence[Drawing], name: str) -> dict[str, Any] | None:
@@ -111,6 +106,7 @@ def _regime(regime: Regime, findings: Findings, drawings: Sequence[Drawing]) -> 
     """Return what the page shows of one regime."""
     own = [drawing for drawing in drawings if drawing.work == regime.work]
     accuracy = findings.accuracy_of(regime)
+    cut = partial(_cut, most=rows_shown(findings))
     return {
         "heading": heading(regime),
         "rule_words": _rule_words(regime),
@@ -126,11 +122,11 @@ def _regime(regime: Regime, findings: Findings, drawings: Sequence[Drawing]) -> 
         "throughput": tabulation.throughput_table(regime),
         # Where nothing was trained to the end, the section on accuracy shows this table.
         "timed_accuracy": tabulation.timed_accuracy_table(regime) if accuracy and accuracy.trained_to_the_end else None,
-        "points": tabulation.every_point(regime),
-        "pace": pace_table(regime),
+        "points": cut(tabulation.every_point(regime)),
+        "pace": cut(pace_table(regime)),
         "break_even_words": break_even_sentence(regime),
-        "break_even": break_even_table(regime, findings.regimes),
-        "resources": _resources(findings, regime.work, regime.title),
+        "break_even": cut(break_even_table(regime, findings.regimes)),
+        "resources": cut(_resources(findings, regime.work, regime.title)),
         "comparison": tabulation.comparison_table(regime),
         "checks": tabulation.check_table(regime),
     }
@@ -138,20 +134,27 @@ def _regime(regime: Regime, findings: Findings, drawings: Sequence[Drawing]) -> 
 
 def _contest(contest: Contest, findings: Findings, drawings: Sequence[Drawing], place: int) -> dict[str, Any]:
     """Return what the page shows of the contest in this place; a regime of one point has no section of its own."""
-    told = [regime for regime in findings.regimes if regime.work == contest.work and regime not in findings.sweeps]
+    swept = {regime.work for regime in findings.sweeps}
+    told = [regime for regime in findings.regimes if regime.work == contest.work and regime.work not in swept]
+    cut = partial(_cut, most=rows_shown(findings))
     return {
         "title": contest.title[0].upper() + contest.title[1:],
         "sentence": contest_sentence(contest),
         "fairness": fairness_sentence(contest),
         "no_measure": any(one.microbatches and not contest.one_lane_beside(one.engine) for one in contest.standings),
         "figure": _figure([drawing for drawing in drawings if drawing.name == f"standings-{place}"], ""),
-        "standings": standings_table(contest),
+        "standings": cut(standings_table(contest)),
         "grids": grid_tables(contest),
         "failures": tabulation.failure_table(contest.failures, caption=f"Not measured, {contest.title}"),
-        "points": [tabulation.every_point(regime) for regime in told],
+        "points": [cut(tabulation.every_point(regime)) for regime in told],
         # Where the same work is swept too, the table stands there.
-        "resources": _resources(findings, contest.work, told[0].title) if told else None,
+        "resources": cut(_resources(findings, contest.work, told[0].title)) if told else None,
     }
+
+
+def _cut(table: Table | None, *, most: int) -> Table | None:
+    """Return a table with its first rows, where it has more than a page can hold."""
+    return table and shortened(table, most, rest="summary.csv has all of them, and the records every round")
 
 
 def _resources(findings: Findings, work: Work, title: str) -> Table | None:
@@ -266,7 +269,7 @@ def _fairness(findings: Findings) -> list[str]:
     ]
     if al and bp:
         sentences.append(
-            f"AL's side brought {'; '.join(al)}. The other side brought {'; '.join(bp)}. “Fastest” is picked after "
+            f"AL's side brought {spelt(al)}. The other side brought {spelt(bp)}. “Fastest” is picked after "
             "the fact at each depth, for both sides alike, so with close rivals it flatters the side that has more of "
             "them."
         )
@@ -295,24 +298,3 @@ def _parameter_words(findings: Findings) -> str:
         return "Both predict with exactly as many parameters as each other, at every depth."
     most = max(max(al, bp) / min(al, bp) - 1 for al, bp in pairs)
     return f"They predict with parameters that differ by {percent(most, 1)} at most; the table says which has more."
-
-
-def _trust(findings: Findings) -> str:
-    """Say in one line what the answer rests on."""
-    parts = [f"{counted(findings.measured, 'measurement')} of {counted(findings.records, 'record')}"]
-    parts.append(f"data: {listed(findings.datasets)}")
-    facts = {fact.name: fact.values[0][0] for fact in findings.environment}
-    parts += [f"machine: {facts[name]}" for name in ("cpu",) if name in facts]
-    parts += [f"cores: {facts[name]}" for name in ("usable cores",) if name in facts]
-    return "; ".join(parts) + "."
-
-
-def _origin(findings: Findings) -> str:
-    """Say when, from which suite and with which seeds the records were made."""
-    first, last = findings.started_first, findings.started_last
-    suites = f"Suite {listed(findings.suites)}; " if findings.suites else ""
-    seeds = seeds_told(findings.seeds)
-    order = f", order shuffled by {seeds_told(findings.order_seeds)}" if findings.order_seeds else ""
-    when = f"cases started from {first} to {last}" if first != last else f"the case started at {first}"
-    sentence = f"{suites}{seeds}{order}; {when}. To make these records and this page again:"
-    return sentence[0].upper() + sentence[1:]

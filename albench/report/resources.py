@@ -17,7 +17,7 @@ from albench.harness.records import Record
 from albench.harness.telemetry import GpuTelemetry
 from albench.report.grouping import by_series
 from albench.report.regimes import Work
-from albench.report.tables import NO_CELL, Cell, Row, Table
+from albench.report.tables import Cell, Row, Table, number_cell
 from albench.report.words import MEBIBYTE, number, percent
 
 
@@ -127,9 +127,9 @@ def resource_table(resources: WorkResources, *, title: str) -> Table:
             Row(
                 cells=(
                     Cell(case.series),
-                    Cell(str(case.hidden_layers)),
-                    Cell(str(case.minibatches)),
-                    *[Cell(READ[name][1](case.used[name])) if name in case.used else Cell(NO_CELL) for name in columns],
+                    number_cell(case.hidden_layers, str),
+                    number_cell(case.minibatches, str),
+                    *[number_cell(case.used.get(name), READ[name][1]) for name in columns],
                 )
             )
             for case in resources.cases

@@ -21,10 +21,12 @@ from albench.report.break_even import break_even_sentence, break_even_table
 from albench.report.contest_tables import contest_tables
 from albench.report.contest_words import contest_answer
 from albench.report.drawing import Drawing
+from albench.report.extent import LISTED, further_table, left_out_words, rows_shown, split
 from albench.report.findings import Findings
 from albench.report.pace import pace_table
 from albench.report.resources import resource_table
-from albench.report.tables import Table, markdown, markdown_text
+from albench.report.tables import Table, markdown, markdown_text, shortened
+from albench.report.words import counted
 
 COLUMNS = (
     "network",
@@ -54,7 +56,7 @@ COLUMNS = (
 )
 """Columns of ``summary.csv``: one row a point, the verdict of its series repeated in each."""
 SCENARIOS_SHOWN = 6
-"""Scenarios of a remark that Markdown spells out; the page has them all."""
+"""Scenarios of a remark that Markdown spells out; the page has more."""
 
 
 def summary_tables(findings: Findings) -> list[Table]:
@@ -74,40 +76,47 @@ def summary_tables(findings: Findings) -> list[Table]:
 
 
 def summary_markdown(findings: Findings, drawings: Sequence[Drawing], *, command: str, title: str) -> str:
-    """Return the findings in Markdown, with the figures beside it linked."""
+    """Return the findings in Markdown, with the figures beside it linked; of large sets as much as the page has."""
+    shown, rest = split(findings)
     lines = [f"# {markdown_text(title)}", "", f"**{markdown_text(headline(findings))}**", ""]
-    for answer in answers(findings):
+    for answer in answers(shown):
         lines += [f"## {markdown_text(answer.title)}", "", f"**{markdown_text(answer.word)}.**", ""]
         lines += [f"- {markdown_text(sentence)}" for sentence in answer.sentences] + [""]
-    for contest in findings.contests:
+    for contest in shown.contests:
         answer = contest_answer(contest)
         lines += [f"## {markdown_text(answer.title)}", "", f"**{markdown_text(answer.word)}.**", ""]
         lines += [f"- {markdown_text(sentence)}" for sentence in answer.sentences] + [""]
-    for regime in findings.sweeps:
+    lines += [f"{markdown_text(sentence)}\n" for sentence in left_out_words(findings, shown)]
+    if further := further_table(rest):
+        lines.append(markdown(further))
+    for regime in shown.sweeps:
         lines += [f"## Verdicts: {markdown_text(heading(regime))}", ""]
         if words := single_points_sentence(regime):
             lines += [f"- {markdown_text(words)}"]
         lines += [f"- {markdown_text(series_sentence(regime, series))}" for series in regime.swept]
         lines += [f"- {markdown_text(words)}" for words in [break_even_sentence(regime)] if words] + [""]
-    for accuracy in findings.accuracies:
+    for accuracy in shown.accuracies:
         if gap := depth_gap(accuracy):
             lines += [f"- {markdown_text(accuracy.title)}: {markdown_text(accuracy_sentence(accuracy, gap))}", ""]
     titles = {regime.work: regime.title for regime in findings.regimes}
-    resources = [resource_table(one, title=titles[one.work]) for one in findings.resources]
+    resources = [resource_table(one, title=titles[one.work]) for one in shown.resources]
     paces = [
         table
-        for regime in findings.sweeps
+        for regime in shown.sweeps
         for table in (break_even_table(regime, findings.regimes), pace_table(regime))
         if table
     ]
-    lines += ["## Tables", "", *[markdown(table) for table in [*summary_tables(findings), *paces, *resources]]]
+    tables = [shortened(table, rows_shown(shown), rest="the records have all") for table in (*paces, *resources)]
+    lines += ["## Tables", "", *map(markdown, [*summary_tables(shown), *tables])]
     if findings.remarks:
         lines += ["## Remarks", ""]
-        for remark in findings.remarks:
+        for remark in findings.remarks[:LISTED]:
             more = len(remark.scenarios) - SCENARIOS_SHOWN
-            shown = [*remark.scenarios[:SCENARIOS_SHOWN], *([f"and {more} more"] if more > 0 else [])]
-            scenarios = f" ({'; '.join(shown)})" if shown else ""
+            named = [*remark.scenarios[:SCENARIOS_SHOWN], *([f"and {more} more"] if more > 0 else [])]
+            scenarios = f" ({'; '.join(named)})" if named else ""
             lines.append(f"- {markdown_text(remark.text + scenarios)}")
+        if len(findings.remarks) > LISTED:
+            lines.append(f"- and {counted(len(findings.remarks) - LISTED, 'more remark')}")
         lines.append("")
     lines += ["## Figures", ""]
     for drawing in drawings:

@@ -1,17 +1,23 @@
 """Tables: one plain table type that the page, the Markdown and the terminal all print.
 
 A cell has a text, and perhaps a detail that is printed smaller (an interval, a unit). The first column names the row. A
-table is built once from findings, so the three outputs hold the same words and numbers.
+table is built once from findings, so the three outputs hold the same words and numbers. Where the text is a number, the
+cell holds that number too: the page sorts by it, not by its digits.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import html
+import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rich.table import Table as RichTable
 from rich.text import Text
+
+from albench.report.words import counted, number
 
 NO_CELL = "–"
 """What stands where there is no number."""
@@ -25,11 +31,25 @@ class Cell:
     detail: str = ""
     tone: str = ""
     """"good", "part", "bad" or "open" where the cell is a verdict."""
+    value: float | None = None
+    """The number that the text stands for, an interval's estimate; None where it stands for none."""
 
     @property
     def plain(self) -> str:
         """Text and detail in one line."""
         return f"{self.text} {self.detail}".rstrip()
+
+    @property
+    def key(self) -> str:
+        """The number as a script reads it, to nine digits; empty where there is none."""
+        if self.value is None or math.isnan(self.value):
+            return ""
+        return f"{self.value:.9g}".replace("inf", "Infinity")
+
+
+def number_cell(value: float | None, show: Callable[[float], str] = number, detail: str = "") -> Cell:
+    """Return a cell of a number; a dash where there is none."""
+    return Cell(NO_CELL) if value is None else Cell(show(value), detail, value=value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +72,18 @@ class Table:
     """A sentence under the table."""
     prose: bool = False
     """Whether the cells are words, not numbers: set to the left."""
+
+
+def shortened(table: Table, most: int, *, rest: str, of: int | None = None) -> Table:
+    """Return the table with its first `most` rows, its note saying how many there are; `rest` says where all are.
+
+    `of` is how many there are where the table was not made with all of them.
+    """
+    count = of or len(table.rows)
+    if count <= most:
+        return table
+    note = f"The first {counted(most, 'row')} of {counted(count, 'row')}: {rest}."
+    return dataclasses.replace(table, rows=table.rows[:most], note=f"{table.note} {note}".strip())
 
 
 def markdown_text(text: str) -> str:

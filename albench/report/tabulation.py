@@ -6,6 +6,7 @@ back on another N says so. Everything that was measured, at every N, is in `ever
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 from albench.analysis.statistics import Interval
@@ -14,9 +15,11 @@ from albench.report.answers import MEANINGS, TONES, speed_words
 from albench.report.failures import Failure
 from albench.report.findings import Findings
 from albench.report.regimes import Point, Regime, Series, scaled
-from albench.report.tables import NO_CELL, Cell, Row, Table
+from albench.report.tables import NO_CELL, Cell, Row, Table, number_cell, shortened
 from albench.report.words import MEBIBYTE, counted, ends, number, percent, times
 
+FAILURES_SHOWN = 200
+"""Failed scenarios that are listed, on a page as in a terminal: a screen or two more than anyone reads."""
 VALUES_SHOWN = 6
 """Values of one environment fact that are spelt out: enough for versions, not for a load that moves all the time."""
 
@@ -35,11 +38,11 @@ def verdict_table(regime: Regime) -> Table | None:
                 cells=(
                     Cell(series.name),
                     Cell(verdict.complexity, MEANINGS[verdict.complexity], TONES[verdict.complexity]),
-                    _interval_cell(verdict.product_share),
-                    _interval_cell(verdict.growth, times),
-                    Cell("100 %", "the measure") if baseline else _interval_cell(ratio, percent),
-                    _interval_cell(verdict.exponent_n),
-                    _interval_cell(verdict.exponent_depth),
+                    interval_cell(verdict.product_share),
+                    interval_cell(verdict.growth, times),
+                    Cell("100 %", "the measure", value=1.0) if baseline else interval_cell(ratio, percent),
+                    interval_cell(verdict.exponent_n),
+                    interval_cell(verdict.exponent_depth),
                 ),
                 projected=series.projected,
             )
@@ -68,7 +71,7 @@ def time_table(regime: Regime) -> Table:
         regime,
         caption=f"Milliseconds per mini-batch by hidden layers ℓ, {regime.title}",
         series=regime.everything,
-        cell=lambda point: _interval_cell(point.milliseconds),
+        cell=lambda point: interval_cell(point.milliseconds),
         note=f"Median of the rounds [its 95 % interval; with fewer than six rounds, the range of them], over "
         f"N = {regime.minibatches} mini-batches from an empty to a drained pipeline, optimizer included.",
     )
@@ -80,7 +83,7 @@ def throughput_table(regime: Regime) -> Table:
         regime,
         caption=f"Training instances a second by hidden layers ℓ, {regime.title}",
         series=regime.everything,
-        cell=lambda point: Cell(number(point.samples_per_second)),
+        cell=lambda point: number_cell(point.samples_per_second),
         note=f"From the same medians, N = {regime.minibatches}.",
     )
 
@@ -96,7 +99,7 @@ def timed_accuracy_table(regime: Regime) -> Table | None:
             point = series.at(depth)
             found = point is not None and point.accuracy is not None
             cells.append(
-                Cell(percent(point.accuracy, 1), f"N = {point.minibatches}")
+                number_cell(point.accuracy, _tenth_percent, f"N = {point.minibatches}")
                 if point is not None and point.accuracy is not None and found
                 else Cell(NO_CELL)
             )
@@ -120,15 +123,16 @@ def comparison_table(regime: Regime) -> Table | None:
         rows=tuple(
             Row(
                 cells=(
-                    Cell(str(one.hidden_layers)),
+                    number_cell(one.hidden_layers, str),
                     Cell(one.al),
-                    _interval_cell(one.al_milliseconds),
+                    interval_cell(one.al_milliseconds),
                     Cell(one.bp),
-                    _interval_cell(one.bp_milliseconds),
+                    interval_cell(one.bp_milliseconds),
                     Cell(
                         speed_words(one),
                         ends(one.speedup, 2),
                         tone="good" if one.speedup.low > 1 else "bad" if one.speedup.high < 1 else "open",
+                        value=one.speedup.estimate,
                     ),
                 )
             )
@@ -157,7 +161,7 @@ def coefficient_table(regime: Regime) -> Table | None:
             Row(
                 cells=(
                     Cell(series.name),
-                    *[_interval_cell(scaled(series.verdict.coefficients[name], unit)) for name, unit in units],
+                    *[interval_cell(scaled(series.verdict.coefficients[name], unit)) for name, unit in units],
                 ),
                 projected=series.projected,
             )
@@ -182,7 +186,7 @@ def check_table(regime: Regime) -> Table | None:
             check = max(
                 found, key=lambda check: (check.minibatches == regime.minibatches, check.minibatches), default=None
             )
-            cells.append(Cell(times(check.ratio), f"N = {check.minibatches}") if check else Cell(NO_CELL))
+            cells.append(number_cell(check.ratio, times, f"N = {check.minibatches}") if check else Cell(NO_CELL))
         rows.append(Row(cells=tuple(cells)))
     return Table(
         caption=f"Measured time over projected time on lanes that exist here, {regime.title}",
@@ -203,13 +207,13 @@ def parameter_table(regime: Regime) -> Table | None:
             bp.effective_parameters if bp else None,
         )
         if any(value is not None for value in values):
-            cells[depth] = [Cell(_whole(value)) for value in values]
+            cells[depth] = [number_cell(value, _whole) for value in values]
     if not cells:
         return None
     return Table(
         caption=f"Parameters, {regime.title}",
         columns=("ℓ", "AL, used to predict", "AL, for training only", "BP"),
-        rows=tuple(Row(cells=(Cell(str(depth)), *found)) for depth, found in cells.items()),
+        rows=tuple(Row(cells=(number_cell(depth, str), *found)) for depth, found in cells.items()),
     )
 
 
@@ -242,15 +246,15 @@ def every_point(regime: Regime) -> Table:
             Row(
                 cells=(
                     Cell(series.name),
-                    Cell(str(point.hidden_layers)),
-                    Cell(_whole(point.minibatches)),
-                    Cell(_whole(point.instances)),
-                    Cell(str(point.rounds)),
-                    Cell(str(point.lanes)),
-                    _interval_cell(point.seconds),
-                    Cell(number(point.samples_per_second)),
-                    Cell(percent(point.accuracy, 1)) if point.accuracy is not None else Cell(NO_CELL),
-                    Cell(number(point.peak_memory_bytes / MEBIBYTE)) if point.peak_memory_bytes else Cell(NO_CELL),
+                    number_cell(point.hidden_layers, str),
+                    number_cell(point.minibatches, _whole),
+                    number_cell(point.instances, _whole),
+                    number_cell(point.rounds, str),
+                    number_cell(point.lanes, str),
+                    interval_cell(point.seconds),
+                    number_cell(point.samples_per_second),
+                    number_cell(point.accuracy, _tenth_percent),
+                    number_cell(point.peak_memory_bytes or None, _mebibytes),
                 ),
                 projected=series.projected,
             )
@@ -261,18 +265,26 @@ def every_point(regime: Regime) -> Table:
 
 
 def failure_table(failures: Sequence[Failure], *, caption: str = "Not measured") -> Table | None:
-    """Return scenarios that could not be measured, and why; None where there are none."""
+    """Return scenarios that could not be measured, and why, the first of many; None where there are none."""
     if not failures:
         return None
-    return Table(
+    table = Table(
         caption=caption,
         columns=("scenario", "what happened", "rounds", "why"),
         rows=tuple(
-            Row(cells=(Cell(one.scenario, one.purpose), Cell(one.status), Cell(str(one.rounds)), Cell(one.reason)))
-            for one in failures
+            Row(
+                cells=(
+                    Cell(one.scenario, one.purpose),
+                    Cell(one.status),
+                    number_cell(one.rounds, str),
+                    Cell(one.reason),
+                )
+            )
+            for one in failures[: FAILURES_SHOWN + 1]
         ),
         prose=True,
     )
+    return shortened(table, FAILURES_SHOWN, of=len(failures), rest="the records have them all")
 
 
 def environment_table(findings: Findings) -> Table | None:
@@ -297,7 +309,12 @@ def fit_table(regime: Regime) -> Table | None:
     """Return how well each law fits each series; None where nothing was fitted."""
     rows = [
         Row(
-            cells=(Cell(series.name), Cell(fit.law), Cell(number(fit.aicc)), Cell(percent(fit.held_out_error, 1))),
+            cells=(
+                Cell(series.name),
+                Cell(fit.law),
+                number_cell(fit.aicc),
+                number_cell(fit.held_out_error, _tenth_percent),
+            ),
             projected=series.projected,
         )
         for series in regime.everything
@@ -328,7 +345,7 @@ def _by_depth(
                 continue
             found = cell(point)
             if point.minibatches != regime.minibatches:
-                found = Cell(found.text, f"{found.detail} N = {point.minibatches}".strip())
+                found = dataclasses.replace(found, detail=f"{found.detail} N = {point.minibatches}".strip())
             cells.append(found)
         rows.append(Row(cells=tuple(cells), projected=one.projected))
     return Table(
@@ -339,13 +356,11 @@ def _by_depth(
     )
 
 
-def _interval_cell(interval: Interval | None, show: Callable[[float], str] = number) -> Cell:
+def interval_cell(interval: Interval | None, show: Callable[[float], str] = number) -> Cell:
     """Return an estimate with its interval as detail."""
     if interval is None:
         return Cell(NO_CELL)
-    if show is percent:
-        return Cell(percent(interval.estimate), ends(scaled(interval, 100.0)))
-    return Cell(show(interval.estimate), ends(interval))
+    return number_cell(interval.estimate, show, ends(scaled(interval, 100.0) if show is percent else interval))
 
 
 def _accuracy_row(name: str, points: Sequence[AccuracyPoint], depths: Sequence[int]) -> Row:
@@ -359,7 +374,8 @@ def _accuracy_row(name: str, points: Sequence[AccuracyPoint], depths: Sequence[i
             cells.append(Cell(NO_CELL))
             continue
         bounds = ends(scaled(point.mean, 100.0))
-        cells.append(Cell(percent(point.mean.estimate, 1), bounds if same else f"{bounds} {recipes[depth]}".strip()))
+        detail = bounds if same else f"{bounds} {recipes[depth]}".strip()
+        cells.append(number_cell(point.mean.estimate, _tenth_percent, detail))
     return Row(cells=tuple(cells))
 
 
@@ -369,6 +385,16 @@ def _recipe(point: AccuracyPoint) -> str:
     return f"{counted(point.seeds, 'seed')}, N = {_whole(point.minibatches)}, rate {rates}"
 
 
-def _whole(value: int | None) -> str:
+def _whole(value: float) -> str:
     """Return a whole number with its thousands apart."""
-    return NO_CELL if value is None else f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def _tenth_percent(share: float) -> str:
+    """Return a share as percent to a tenth."""
+    return percent(share, 1)
+
+
+def _mebibytes(size_bytes: float) -> str:
+    """Return bytes as MiB."""
+    return number(size_bytes / MEBIBYTE)

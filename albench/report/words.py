@@ -7,7 +7,7 @@ where there is no number, never a made-up one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from albench.analysis.statistics import Interval
 
@@ -62,6 +62,12 @@ def listed(names: Iterable[str]) -> str:
     """Return "a", "a and b" or "a, b and c"."""
     items = list(names)
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else "nothing"
+
+
+def spelt(names: Sequence[str], most: int = 20) -> str:
+    """Return "a; b; c", the first `most` of them and how many more there are."""
+    more = [f"and {len(names) - most} more"] if len(names) > most else []
+    return "; ".join([*names[:most], *more])
 
 
 def counted(count: int, noun: str, plural: str = "s") -> str:

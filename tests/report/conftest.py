@@ -4,14 +4,34 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from albench.report import Findings, find, render
+from albench.report import Findings, find, render, side_by_side
+from albench.report.side_by_side import SideBySide
 
 from . import made_up
 
 HOSTILE = "</td><script>alert('x')</script> & \"quoted\" | *bold* [red]markup[/red] `tick`"
 COMMAND = 'albench report "reports/quick <start>"'
+
+
+def pair_of(**environment: object) -> SideBySide:
+    """The full made-up report beside itself on another commit: its fused engine a fifth slower, and one case failed.
+
+    `environment` is what else is another one in B.
+    """
+    before = made_up.everything()
+    after = []
+    for record in before:
+        slow = 1.2 if record.scenario.engine == "fused" and record.scenario.purpose == "time" else 1.0
+        fields = {"environment": made_up.ENVIRONMENT | {"commit": "<b>new</b>"} | environment}
+        if record.scenario.engine == "serial" and record.scenario.hidden_layers == 2:
+            fields |= {"seconds": None, "status": "failed", "reason": HOSTILE}
+        elif record.seconds:
+            fields |= {"seconds": slow * record.seconds}
+        after.append(msgspec.structs.replace(record, **fields))
+    return side_by_side(("runs/α <a>", before, ()), ("runs/β|b", after, ()))
 
 
 @pytest.fixture(scope="session")

@@ -157,6 +157,39 @@ GOOD_THEN_BAD = {
 }
 
 
+IDLE = Scenario(method="idle", engine="eager", hidden_layers=2, width=8, batch_size=8, minibatches=1)
+"""What the suite of the harness runs: nothing."""
+
+
+def many(*, series: int, depths: int, lengths: int, rounds: int, works: int = 1, failing: bool = False) -> list[Record]:
+    """Return so many records of a sweep: `series` learning rates of BP, in `works` widths; or all of them failed."""
+    draw = random.Random(7)
+    records = []
+    for work in range(works):
+        for one in range(series):
+            for depth in range(1, depths + 1):
+                for length in range(1, lengths + 1):
+                    scenario = Scenario(
+                        method="al" if one % 2 else "bp",
+                        engine="fused" if one % 2 else "eager",
+                        lanes=1,
+                        hidden_layers=2 * depth,
+                        width=8 * (work + 1),
+                        batch_size=16,
+                        minibatches=8 * length,
+                        learning_rate=1e-3 * (1 + one // 2),
+                    )
+                    seconds = (2 + 8 * length * (0.2 + 0.05 * depth)) / 1e3
+                    for number in range(rounds):
+                        if failing:
+                            reason = f"process {number} of {scenario.describe()} was killed"
+                            records.append(record(scenario, status="failed", reason=reason, round=number))
+                        else:
+                            noisy = seconds * draw.lognormvariate(0.0, 0.02)
+                            records.append(record(scenario, seconds=noisy, round=number, notes=["made up"]))
+    return records
+
+
 def failed(reason: str = "killed after 60 s", status: str = "timed-out", **fields: Any) -> Record:
     """Return a record of a scenario that could not be measured."""
     given: dict[str, Any] = {

@@ -1,48 +1,113 @@
-"""The page in a real browser: no sideways scrolling on a phone, whatever is folded out."""
+"""The pages in a real browser: nothing asked for, nothing complained of, everything there, and tables that sort."""
 
-import html
-import re
-import shutil
-import subprocess
+from __future__ import annotations
+
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-PHONE_PIXELS = 390
-OUTER = """<!DOCTYPE html><body><p id="result">none</p><script>
-function measure(frame) {
-  const page = frame.contentDocument;
-  page.querySelectorAll("details").forEach(one => one.open = true);
-  const width = page.documentElement.scrollWidth;
-  const pictures = [...page.images].filter(one => one.complete && one.naturalWidth > 0).length;
-  document.getElementById("result").textContent = `width ${width} pictures ${pictures}`;
-}
-</script><iframe style="width: %dpx; height: 800px; border: 0" onload="measure(this)" srcdoc="%s"></iframe></body>"""
+from albench.report import write_pair
+
+from .browser import MISSING, PROGRAM, Browser
+from .conftest import COMMAND, pair_of
+
+pytestmark = [pytest.mark.skipif(PROGRAM is None, reason=MISSING), pytest.mark.timeout(120)]
+
+WIDTHS = [320, 1440]
+UNFOLD = "document.querySelectorAll('details').forEach(one => one.open = true)"
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+PICTURES = "[...document.images].map(one => one.complete && one.naturalWidth > 0)"
+TABLE = "[...document.querySelectorAll('table')].find(one => one.caption.textContent.startsWith('Every point'))"
+COLUMN = "[...%s.tBodies[0].rows].map(row => row.cells[%d].dataset.value ?? row.cells[%d].textContent)"
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no chromium on PATH")
-def test_a_phone_needs_no_sideways_scrolling(rendered: Path, tmp_path: Path) -> None:
-    # Headless windows cannot be as narrow as a phone, but a frame can; srcdoc lets the outer page look inside.
-    page = (rendered / "index.html").read_text(encoding="utf-8")
-    outer = tmp_path / "outer.html"
-    outer.write_text(OUTER % (PHONE_PIXELS, html.escape(page)), encoding="utf-8")
-    done = subprocess.run(
-        [
-            str(BROWSER),
-            *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage"),
-            *("--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"),
-            f"--user-data-dir={tmp_path / 'profile'}",
-            "--virtual-time-budget=5000",
-            "--dump-dom",
-            outer.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    found = re.search(r'id="result">width (\d+) pictures (\d+)<', done.stdout)
-    assert found, done.stderr[-2000:]
-    assert int(found[1]) <= PHONE_PIXELS
-    assert int(found[2]) == page.count("<img ")
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser(tmp_path_factory.mktemp("profile")) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def pages(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    pair = write_pair(pair_of(), tmp_path_factory.mktemp("pair"), command=COMMAND)
+    return {"one run": rendered / "index.html", "two runs": pair}
+
+
+def cells(browser: Browser, column: int) -> list[str]:
+    found: list[str] = browser.run(COLUMN % (TABLE, column, column))
+    return found
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("page", ["one run", "two runs"])
+def test_it_fits_asks_for_nothing_and_complains_of_nothing(
+    browser: Browser, pages: dict[str, Path], page: str, width: int, dark: bool
+) -> None:
+    browser.open(pages[page], width=width, dark=dark)
+    browser.run(UNFOLD)
+    assert browser.run("innerWidth") == width
+    assert browser.run(OVERFLOW) == 0, "no sideways scrolling, whatever is folded out"
+    assert browser.complaints == []
+    own = pages[page].as_uri()
+    assert {url for url in browser.requests if not url.startswith("data:")} == {own}
+    pictures = browser.run(PICTURES)
+    assert all(pictures)
+    assert len(pictures) == pages[page].read_text(encoding="utf-8").count("<img ")
+    ground = browser.run("getComputedStyle(document.body).backgroundColor")
+    assert (ground == "rgb(255, 255, 255)") == (not dark)
+
+
+def test_a_column_head_sorts_by_number_there_and_back(browser: Browser, pages: dict[str, Path]) -> None:
+    browser.open(pages["one run"], width=1440)
+    browser.run(UNFOLD)
+    heads = browser.run(f"[...{TABLE}.tHead.rows[0].cells].map(one => one.textContent)")
+    instances, accuracy = heads.index("n"), heads.index("accuracy")
+    printed = cells(browser, instances)
+    assert sorted(printed) != sorted(printed, key=float) != printed, "or the test shows nothing"
+    click = f"{TABLE}.tHead.rows[0].cells[%d].querySelector('button').click()"
+    state = f"{TABLE}.tHead.rows[0].cells[%d].getAttribute('aria-sort')"
+    for order, expected in (
+        ("ascending", sorted(printed, key=float)),
+        ("descending", sorted(printed, key=float, reverse=True)),
+        (None, printed),
+    ):
+        browser.run(click % instances)
+        assert browser.run(state % instances) == order
+        assert cells(browser, instances) == expected
+    for _ in range(2):  # what is missing comes last, upwards and downwards
+        browser.run(click % accuracy)
+        found = cells(browser, accuracy)
+        missing = [text == "–" for text in found]
+        assert any(missing)
+        assert missing == sorted(missing)
+    browser.run(click % instances)
+    assert browser.run(state % accuracy) is None, "one column is sorted by at a time"
+
+
+def test_a_keyboard_reaches_the_heads_and_sorts(browser: Browser, pages: dict[str, Path]) -> None:
+    browser.open(pages["two runs"], width=320)
+    first = "document.querySelector('table.sortable thead button')"
+    browser.run(f"{first}.closest('.scroll').focus()")  # where the tab key comes by
+    browser.press("Tab", 9)
+    assert browser.run(f"document.activeElement === {first}")
+    browser.press("Enter", 13, "\r")
+    assert browser.run(f"{first}.closest('th').getAttribute('aria-sort')") == "ascending"
+    browser.press(" ", 32, " ")
+    assert browser.run(f"{first}.closest('th').getAttribute('aria-sort')") == "descending"
+
+
+def test_without_scripts_the_page_is_whole(browser: Browser, pages: dict[str, Path]) -> None:
+    texts = {}
+    for disabled in (True, False):
+        browser.send("Emulation.setScriptExecutionDisabled", value=disabled)
+        browser.open(pages["one run"], width=1440)
+        texts[disabled] = browser.send("Accessibility.getFullAXTree")["nodes"]
+    names = {
+        disabled: [node["name"]["value"] for node in nodes if node["role"]["value"] == "cell"]
+        for disabled, nodes in texts.items()
+    }
+    assert len(names[True]) > 100
+    assert names[True] == names[False]
+    assert not any(node["role"]["value"] == "button" for node in texts[True]), "no button that does nothing"

@@ -79,6 +79,21 @@ def test_terminal_and_markdown_hold_the_same(tmp_path):
         assert "Geometric mean" in text
 
 
+def test_a_case_that_cannot_be_told_takes_one_line_in_a_terminal_and_a_whole_reason_in_markdown(tmp_path):
+    console = Console(record=True, width=140)
+    file = tmp_path / "c.md"
+    pair, comparison = made()
+    show(pair, comparison, console=console, markdown_file=file)
+    printed = console.export_text().splitlines()
+    (untold,) = [case.pair.name for case in comparison.cases if case.verdict == "can't tell"]
+    (line,) = [i for i, text in enumerate(printed) if "can't tell" in text and "│" in text]
+    assert untold in printed[line]
+    assert "too few rounds" in printed[line]
+    assert "same" in printed[line + 1], "the next line is the next case"
+    assert "measure 4 or more of each" in file.read_text()
+    assert "Why at length: --markdown FILE." in " ".join(" ".join(printed).split())
+
+
 def test_a_file_that_cannot_be_written_is_refused_before_anything_is_printed(tmp_path):
     console = Console(record=True, width=200)
     with pytest.raises(UsageError, match="cannot be written"):
