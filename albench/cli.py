@@ -364,7 +364,7 @@ def trace_(
     key: Annotated[
         str | None, typer.Argument(metavar="KEY", help="…of this key, which `albench list SUITE` prints.")
     ] = None,
-    method: Annotated[str | None, typer.Option(help="al or bp, without DIR and KEY.")] = None,
+    method: Annotated[str | None, typer.Option(help="al, bp, gpipe, …: without DIR and KEY.")] = None,
     dataset: Annotated[str, typer.Option(help="digits, mnist or synthetic.")] = "digits",
     engine: Annotated[str | None, typer.Option(help="Engine; else the method's first.")] = None,
     hidden_layers: Annotated[int, typer.Option(help="Depth ℓ.")] = 8,
@@ -373,6 +373,9 @@ def trace_(
     batch_size: Annotated[int, typer.Option(help="Batch size B.")] = 128,
     minibatches: Annotated[int | None, typer.Option(help="Mini-batches N; else 12, or the case's own.")] = None,
     lanes: Annotated[int | None, typer.Option(help="Lanes K, or BP's threads; else all cores where they help.")] = None,
+    microbatches: Annotated[
+        int | None, typer.Option(help="Microbatches M of pipelines of BP; else the fewest that can be.")
+    ] = None,
     device: Annotated[str, typer.Option(help="Where to run: cpu or cuda.")] = "cpu",
     seed: Annotated[int, typer.Option(help="Seed of weights and data order.")] = 0,
     out_dir: Annotated[Path | None, typer.Option("--out", help="Directory; else traces/METHOD-ENGINE-KEY.")] = None,
@@ -397,6 +400,7 @@ def trace_(
                 learning_rate=1e-3,
                 lanes=lanes,
                 seed=seed,
+                microbatches=microbatches,
                 device=device,
             )
             plan = traceable.planned(recipe.scenario(12 if minibatches is None else minibatches))

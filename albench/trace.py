@@ -1,9 +1,10 @@
 """Trace: when each task of a run really ran, on which lane. Pure data: no torch, no clocks, no files.
 
 A span is one task (i, k) from its start to its end. Where tasks have no start of their own, because an engine runs all
-tasks of a tick in one launch, they share the launch's, and the trace says so (`SpanUnit`); back-propagation has no
-tasks, and its span is a whole step. The engines record spans (`albench.engines.span_log`), `albench.analysis.bubble`
-says what of the lanes' time they leave empty, and `albench.report` draws them.
+tasks of a tick in one launch, they share the launch's, and the trace says so (`SpanUnit`). Back-propagation has no
+tasks: its span is a whole step, or an action of a stage where it is pipelined. The engines record spans
+(`albench.engines.span_log`), `albench.analysis.bubble` says what of the lanes' time they leave empty, and
+`albench.report` draws them.
 """
 
 from __future__ import annotations
@@ -14,20 +15,24 @@ from typing import Literal, NamedTuple
 from albench.errors import UsageError
 from albench.schedule import Task
 
-SpanUnit = Literal["task", "tick", "step"]
-"""What has a start and an end of its own: a task, a launch that holds the tasks of a tick, or a step of BP."""
+SpanUnit = Literal["task", "tick", "step", "action"]
+"""What has a start and an end of its own: a task, a launch that holds the tasks of a tick, a step of BP, or what a
+stage of pipelined BP does on a microbatch."""
 
 
 class Span(NamedTuple):
     """When one task ran."""
 
     component: int
-    """i; 0 for a step of back-propagation."""
+    """i; 0 for a step of back-propagation, and the stage where it is pipelined."""
     minibatch: int
     lane: int
     start_seconds: float
     """On the clock of ``time.perf_counter``."""
     end_seconds: float
+    action: str = ""
+    """Of a stage: forward "F3" or backward "B3" on microbatch 3; backward in two parts, to its input "I3" and to its
+    weights "W3"; or its update "U"."""
 
 
 class Bar(NamedTuple):
@@ -38,6 +43,8 @@ class Bar(NamedTuple):
     end_seconds: float
     tasks: tuple[Task, ...]
     """In the order of their components."""
+    action: str = ""
+    """As of a span."""
 
     @property
     def seconds(self) -> float:
@@ -93,10 +100,15 @@ class Trace:
     @property
     def blocks(self) -> list[range]:
         """The contiguous components of each lane."""
+        return [range(min(own, default=0), max(own, default=-1) + 1) for own in self.components_of_lanes]
+
+    @property
+    def components_of_lanes(self) -> list[list[int]]:
+        """The components of each lane; the stages, which may lie apart, where there are such."""
         found: list[set[int]] = [set() for _ in range(self.lanes)]
         for span in self.spans:
             found[span.lane].add(span.component)
-        return [range(min(own, default=0), max(own, default=-1) + 1) for own in found]
+        return [sorted(own) for own in found]
 
     @property
     def start_seconds(self) -> float:
@@ -106,11 +118,11 @@ class Trace:
 
 def bars(spans: tuple[Span, ...] | list[Span]) -> list[Bar]:
     """Return spans as what is to be seen on the lanes, in the order of their starts; tasks of a launch are one bar."""
-    tasks: dict[tuple[int, float, float], list[Task]] = {}
+    tasks: dict[tuple[int, float, float, str], list[Task]] = {}
     for span in sorted(spans, key=_by_start):
-        place = (span.lane, span.start_seconds, span.end_seconds)
+        place = (span.lane, span.start_seconds, span.end_seconds, span.action)
         tasks.setdefault(place, []).append((span.component, span.minibatch))
-    return [Bar(*place, tuple(found)) for place, found in tasks.items()]
+    return [Bar(lane, start, end, tuple(found), action) for (lane, start, end, action), found in tasks.items()]
 
 
 def _by_start(span: Span) -> tuple[float, int, int]:

@@ -30,7 +30,7 @@ def albench(*arguments):
         (["--method", "al", "--lanes", "0"], "lanes is 0"),
         (["--method", "al", "--minibatches", "0"], "minibatches is 0"),
         (["--method", "al", "--hidden-layers", "3"], "hidden layers is 3"),
-        (["--method", "gpipe", "--lanes", "2"], "cannot be traced: what can be is AL on serial"),
+        (["--method", "ddp", "--lanes", "2"], "cannot be traced: what can be is AL on serial"),
         (["--method", "al", "--out", "/proc/albench"], "cannot be written"),
     ],
     ids=str,

@@ -15,8 +15,10 @@ empty: it shows in the makespan, and where most waiting is for slow tasks the me
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Sequence
 
+from albench.errors import UsageError
 from albench.trace import Span, Trace
 
 
@@ -62,6 +64,8 @@ def ideal(trace: Trace) -> list[Span]:
     """Return the spans of a trace as they would be without any waiting but what the schedule demands, from second 0."""
     if trace.unit == "tick":
         return replayed_launches(trace.spans)
+    if trace.unit == "action":
+        return replayed_actions(trace.spans)
     first = min(span.minibatch for span in trace.spans)
     return ideal_spans(median_seconds(trace.spans), trace.minibatches, trace.blocks, first_minibatch=first)
 
@@ -106,6 +110,50 @@ def replayed_launches(spans: Iterable[Span]) -> list[Span]:
         replayed += [span._replace(start_seconds=now, end_seconds=end) for span in members]
         now = end
     return replayed
+
+
+def replayed_actions(spans: Iterable[Span]) -> list[Span]:
+    """Return the actions of stages as they would be without any waiting but what their order demands, from second 0.
+
+    Every lane takes its actions in the order in which it took them. Each takes the median time of its kind on its
+    stage, and begins when the lane is free and the action of the neighbouring stage that it needs is done
+    (`albench.schedule.needed_by`).
+    """
+    waiting: dict[int, deque[Span]] = {}
+    kinds: dict[tuple[int, str], list[float]] = {}
+    for span in sorted(spans, key=lambda span: (span.start_seconds, span.end_seconds)):
+        waiting.setdefault(span.lane, deque()).append(span)
+        kinds.setdefault((span.component, span.action[:1]), []).append(span.end_seconds - span.start_seconds)
+    seconds = {kind: statistics.median(found) for kind, found in kinds.items()}
+    known = {(span.component, span.minibatch, span.action) for own in waiting.values() for span in own}
+    ended: dict[tuple[int, int, str], float] = {}
+    free = dict.fromkeys(waiting, 0.0)
+    replayed = []
+    moving = True
+    while moving:
+        moving = False
+        for lane, own in waiting.items():
+            while own and all(needed in ended for needed in _needed(own[0], known)):
+                span = own.popleft()
+                start = max([free[lane], *(ended[needed] for needed in _needed(span, known))])
+                free[lane] = start + seconds[span.component, span.action[:1]]
+                ended[span.component, span.minibatch, span.action] = free[lane]
+                replayed.append(span._replace(start_seconds=start, end_seconds=free[lane]))
+                moving = True
+    if any(waiting.values()):
+        raise UsageError("the spans are of no schedule: their lanes wait for each other")
+    return replayed
+
+
+def _needed(span: Span, known: Collection[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
+    """Return the action of a neighbouring stage that must be done before this one, if there is one."""
+    kind, microbatch = span.action[:1], span.action[1:]
+    found = []
+    if kind == "F":
+        found = [(span.component - 1, span.minibatch, span.action)]
+    elif kind in ("B", "I"):
+        found = [(span.component + 1, span.minibatch, f"{either}{microbatch}") for either in "BI"]
+    return [one for one in found if one in known]
 
 
 def _components(members: Iterable[Span]) -> tuple[int, ...]:

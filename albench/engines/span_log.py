@@ -122,22 +122,22 @@ class SpanLog:
         """Returns a mark of now, for `add`."""
         self._watch = watch
         self._room = self._most = most
-        self._pending: list[tuple[Any, Any, int, tuple[Task, ...]]] = []
+        self._pending: list[tuple[Any, Any, int, tuple[Task, ...], str]] = []
         self._spans: list[Span] = []
 
-    def add(self, start: Any, end: Any, lane: int, tasks: Iterable[Task]) -> None:
-        """Keep a span a task of what ran on a lane between two marks."""
+    def add(self, start: Any, end: Any, lane: int, tasks: Iterable[Task], action: str = "") -> None:
+        """Keep a span a task of what ran on a lane between two marks. `action`: as of a `Span`."""
         if self._room <= 0:
             return
-        self._pending.append((start, end, lane, tuple(tasks)[: self._room]))
+        self._pending.append((start, end, lane, tuple(tasks)[: self._room], action))
         self._room -= len(self._pending[-1][3])
 
     def spans(self) -> list[Span]:
         """Return the spans so far; waits for the device where they are its."""
         seconds = self._watch.seconds
-        for start, end, lane, tasks in self._pending:
+        for start, end, lane, tasks, action in self._pending:
             start_seconds, end_seconds = seconds(start), seconds(end)
-            self._spans += [Span(i, k, lane, start_seconds, end_seconds) for i, k in tasks]
+            self._spans += [Span(i, k, lane, start_seconds, end_seconds, action) for i, k in tasks]
         self._pending = []
         return list(self._spans)
 

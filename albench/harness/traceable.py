@@ -12,7 +12,7 @@ from albench.errors import UsageError, unknown_name
 from albench.harness import records, suites, sweep_file
 from albench.harness.scenario import Scenario
 from albench.machine import launched_processes
-from albench.methods import FOLDED, span_unit
+from albench.methods import FOLDED, method_named, span_unit
 
 MOST_SPANS = 50_000
 """Spans of one trace: some megabytes of JSON, which viewers open at once. A longer run would show the same again."""
@@ -35,8 +35,7 @@ def planned(scenario: Scenario, minibatches: int | None = None) -> Plan:
     span_unit(scenario.method, scenario.engine)
     _refuse_several_hosts()
     wanted = scenario.minibatches if minibatches is None else minibatches
-    components = scenario.hidden_layers // 2 if scenario.method in FOLDED else 1
-    most = max(1, MOST_SPANS // components)
+    most = max(1, MOST_SPANS // _spans_of_a_minibatch(scenario))
     note = f"{most} mini-batches were run of the {wanted} asked for: a trace holds {MOST_SPANS} spans"
     changed = dataclasses.replace(scenario, minibatches=min(wanted, most), purpose="time")
     return Plan(changed, (note,) if wanted > most else ())
@@ -74,6 +73,15 @@ def writable(directory: Path) -> Path:
             f"{directory} cannot be written ({error.strerror or error}): give another directory with --out"
         ) from None
     return directory
+
+
+def _spans_of_a_minibatch(scenario: Scenario) -> int:
+    if scenario.method in FOLDED:
+        return scenario.hidden_layers // 2
+    method = method_named(scenario.method)
+    if not method.microbatches:
+        return 1
+    return scenario.lanes * (1 + 3 * method.chunks * scenario.microbatches)  # an update; forward, and backward in two
 
 
 def _refuse_several_hosts() -> None:

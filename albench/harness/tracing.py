@@ -45,7 +45,9 @@ def trace(plan: Plan, *, data_dir: Path | None) -> Trace | None:
     trainer = make_trainer(scenario.method, trainer_options(scenario, dataset, trace=True))
     try:
         warm_up(trainer, batches[:WARM_UP_MINIBATCHES], scenario.device)
-        time_training(trainer, itertools.islice(itertools.cycle(batches), scenario.minibatches), scenario.device)
+        once = scenario.minibatches <= len(batches)
+        again = itertools.islice(itertools.cycle(batches), scenario.minibatches)
+        time_training(trainer, trainer.prepare(batches[: scenario.minibatches]) if once else again, scenario.device)
         if os.environ.get("RANK", "0") != "0" and launched_processes():
             return None
         return Trace(

@@ -105,6 +105,7 @@ SPAN_UNITS: dict[str, dict[str, SpanUnit]] = {
         "graph": "tick",
     },
     "bp": {"eager": "step", "compiled": "step", "graph": "step", "compiled-graph": "step"},
+    **{name: {"ranks": "action"} for name in ("gpipe", "1f1b", "interleaved-1f1b", "zero-bubble")},
 }
 """By method and engine: what has a start and an end of its own, where that is known; all else cannot be traced."""
 

@@ -48,13 +48,13 @@ def _place(lane: int, trace: Trace) -> dict[str, int]:
 
 def _names(trace: Trace) -> list[Event]:
     named: list[Event] = []
-    for lane, block in enumerate(trace.blocks):
+    for lane, own in enumerate(trace.components_of_lanes):
         place = _place(lane, trace)
         if place["tid"] == 1:
             rank = f", rank {lane}" if trace.lane_kind == "process" else ""
             named.append(_name("process_name", place, name=f"{trace.host}{rank}: {trace.title}"))
             named.append(_name("process_sort_index", place, sort_index=place["pid"]))
-        what = "steps" if trace.unit == "step" else _components(block)
+        what = "steps" if trace.unit == "step" else _listed("stage" if trace.unit == "action" else "component", own)
         named.append(_name("thread_name", place, name=f"lane {lane} ({trace.lane_kind}): {what}"))
         named.append(_name("thread_sort_index", place, sort_index=place["tid"]))
     return named
@@ -64,8 +64,11 @@ def _name(kind: str, place: dict[str, int], **arguments: Any) -> Event:
     return {"name": kind, "ph": "M", "ts": 0, **place, "args": arguments}
 
 
-def _components(block: range) -> str:
-    return f"component {block[0]}" if len(block) == 1 else f"components {block[0]}–{block[-1]}"
+def _listed(noun: str, own: list[int]) -> str:
+    if len(own) == 1:
+        return f"{noun} {own[0]}"
+    in_a_row = own == list(range(own[0], own[-1] + 1))
+    return f"{noun}s {own[0]}–{own[-1]}" if in_a_row else f"{noun}s {', '.join(map(str, own))}"
 
 
 def _event(bar: Bar, trace: Trace) -> Event:
@@ -75,6 +78,8 @@ def _event(bar: Bar, trace: Trace) -> Event:
     arguments: dict[str, Any] = {"component": component, "mini-batch": minibatch}
     if trace.unit == "step":
         name, arguments = f"step {minibatch}", {"mini-batch": minibatch}
+    elif trace.unit == "action":
+        name, arguments = bar.action, {"stage": component, "mini-batch": minibatch}
     elif trace.unit == "tick":
         count = len(bar.tasks)
         name = f"{count} task{'' if count == 1 else 's'}"

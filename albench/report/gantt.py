@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -23,7 +25,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from albench.analysis.bubble import bubble_share, ideal, makespan_seconds
 from albench.report.drawing import WIDTH_INCHES, Drawing, drawing_of
-from albench.report.style import COLOURS, INK, STYLE
+from albench.report.style import COLOURS, INK, MUTED, STYLE
 from albench.report.words import counted, number, percent
 from albench.trace import Bar, Span, Trace, bars
 
@@ -32,8 +34,11 @@ STEPS = 14
 AXES_INCHES = WIDTH_INCHES - 0.9
 """About what the axes get of the figure's width."""
 NANOSECOND = 1e-9
+"""What is drawn of a run whose clock did not move."""
 LETTER_INCHES = 0.07
 """Width of a digit of a bar's number."""
+LETTERS, TITLE_LETTERS = 88, 54
+"""Letters of a line of small print, and of the title, that the width has room for."""
 LIGHT_ON = "#0072B2"
 """The one colour of the bars that is dark enough for white letters."""
 MEASURED, IDEAL = (-0.42, 0.14), (0.2, 0.42)
@@ -46,10 +51,12 @@ LANE_KINDS = {
     "cuda-stream": ("CUDA stream", "s"),
     "sm-share": ("share of the multiprocessors", "s"),
 }
+BACKWARD = ("B", "I", "W")
 UNITS = {
     "task": "A span is a task.",
-    "tick": "A task has no span of its own here: a span is a launch, with all tasks of a tick that it runs.",
+    "tick": "Tasks have no spans of their own: a launch is the span, with all tasks that it runs.",
     "step": "A span is a step of back-propagation.",
+    "action": "A span is a stage's pass on a microbatch (backward: hatched), or its update (grey).",
 }
 
 
@@ -77,8 +84,10 @@ def gantt(trace: Trace) -> Drawing:
         for axes, part in zip(panels, shown, strict=True):
             _draw_part(axes, part, trace.lanes, measured, replayed, row_inches)
         panels[-1].set_xlabel("milliseconds from the first start")
-        figure.suptitle(f"{trace.title}: {_lanes(trace)}", x=0.01, ha="left", size=11, weight="bold")
-        head = f"{trace.sizes}\n{trace.machine}" + (f"\n{shown[0].name}" if shown[0].name else "")
+        title = textwrap.fill(f"{trace.title}: {_lanes(trace)}", TITLE_LETTERS)
+        figure.suptitle(title, x=0.01, ha="left", size=11, weight="bold")
+        machine = textwrap.fill(trace.machine, LETTERS)
+        head = f"{trace.sizes}\n{machine}" + (f"\n{shown[0].name}" if shown[0].name else "")
         panels[0].set_title(head, size=7.5, weight="normal", loc="left")
         figure.supxlabel(_picture_words(caption), x=0.01, ha="left", size=8)
         return drawing_of(
@@ -111,6 +120,8 @@ def parts_of(trace: Trace, whole_seconds: float) -> list[Part]:
     """Return which stretches of a run are shown: all of it, or beginning, middle and end of a long one."""
     steps = trace.minibatches + trace.lanes - 1
     wide = max(STEPS, min(trace.lanes + 4, 3 * STEPS))
+    if trace.unit == "action":
+        steps, wide = max(Counter(span.lane for span in trace.spans).values()), 2 * STEPS
     if steps <= wide + STEPS // 2:
         return [Part("", 0.0, whole_seconds)]
     length = whole_seconds * wide / steps
@@ -135,14 +146,17 @@ def _draw_part(
     best = [_later(bar, shift) for bar in replayed]
     best = [bar for bar in best if bar.end_seconds > part.start and bar.start_seconds < part.end]
     inches = AXES_INCHES / (part.end - part.start)
-    for bar_list, place, filled in ((seen, MEASURED, True), (best, IDEAL, False)):
-        narrowest = min((bar.seconds for bar in bar_list), default=0.0) * inches
+    backward = [bar for bar in seen if bar.action[:1] in BACKWARD]
+    forward = [bar for bar in seen if bar.action[:1] not in BACKWARD]
+    for some, place, hatch in ((forward, MEASURED, None), (backward, MEASURED, "/////"), (best, IDEAL, None)):
+        narrowest = min((bar.seconds for bar in some), default=0.0) * inches
         axes.add_collection(
             PolyCollection(
-                [_corners(bar, place) for bar in bar_list],
-                facecolors=[_colour(bar) if filled else "none" for bar in bar_list],
-                edgecolors="white" if filled else INK,
+                [_corners(bar, place) for bar in some],
+                facecolors=[_colour(bar) if place is MEASURED else "none" for bar in some],
+                edgecolors="white" if place is MEASURED else INK,
                 linewidths=min(0.6, narrowest * 12),
+                hatch=hatch,
             )
         )
     if row_inches >= 0.2:
@@ -165,26 +179,27 @@ def _shift(part: Part, seen: Sequence[Bar], replayed: Sequence[Bar]) -> float:
     first = next((bar for bar in seen if bar.start_seconds >= part.start), None)
     if first is None or part.start == 0:
         return 0.0
-    starts = {bar.tasks[0]: bar.start_seconds for bar in replayed if bar.lane == first.lane}
-    return first.start_seconds - starts[first.tasks[0]]
+    starts = {(bar.tasks[0], bar.action): bar.start_seconds for bar in replayed if bar.lane == first.lane}
+    return first.start_seconds - starts[first.tasks[0], first.action]
 
 
 def _number(axes: Axes, part: Part, seen: Sequence[Bar], inches: float) -> None:
     """Write the mini-batch into what a lane did on it, where there is room."""
-    groups: dict[tuple[int, int], list[Bar]] = {}
+    groups: dict[tuple[int, int, str], list[Bar]] = {}
     for bar in seen:
-        groups.setdefault((bar.lane, _minibatch(bar)), []).append(bar)
-    for (lane, minibatch), members in groups.items():
+        groups.setdefault((bar.lane, _minibatch(bar), bar.action), []).append(bar)
+    for (lane, minibatch, action), members in groups.items():
+        label = action or str(minibatch)
         # The longest of them, unless they lie side by side.
         start, end = members[0].start_seconds, members[-1].end_seconds
         if end - start > 1.5 * sum(bar.seconds for bar in members):
             longest = max(members, key=lambda bar: bar.seconds)
             start, end = longest.start_seconds, longest.end_seconds
         start, end = max(start, part.start), min(end, part.end)
-        if (end - start) * inches > LETTER_INCHES * (len(str(minibatch)) + 0.6):
+        if (end - start) * inches > LETTER_INCHES * (len(label) + 0.6):
             colour = "white" if _colour(members[0]) == LIGHT_ON else INK
             axes.text(
-                500 * (start + end), lane + sum(MEASURED) / 2, str(minibatch),
+                500 * (start + end), lane + sum(MEASURED) / 2, label,
                 ha="center", va="center_baseline", size=8, color=colour,
             )  # fmt: skip
 
@@ -195,7 +210,7 @@ def _minibatch(bar: Bar) -> int:
 
 
 def _colour(bar: Bar) -> str:
-    return COLOURS[_minibatch(bar) % len(COLOURS)]
+    return MUTED if bar.action == "U" else COLOURS[_minibatch(bar) % len(COLOURS)]
 
 
 def _later(bar: Bar, seconds: float) -> Bar:
@@ -216,4 +231,4 @@ def _lanes(trace: Trace) -> str:
 def _picture_words(caption: str) -> str:
     """Return the caption for the picture itself, which may be seen without its page."""
     lines = caption.replace(". ", ".\n")
-    return f"{lines}\nFilled: measured, the number is the mini-batch. Hollow: ideal, from median times, computed."
+    return f"{lines}\nFilled: measured, five colours by turns for the mini-batches. Hollow: ideal, computed."

@@ -6,8 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from albench.analysis.bubble import bubble_share, ideal, ideal_spans, median_seconds, replayed_launches
-from albench.schedule import partition, pipelined, serial, timeline
+from albench.analysis.bubble import (
+    bubble_share,
+    ideal,
+    ideal_spans,
+    median_seconds,
+    replayed_actions,
+    replayed_launches,
+)
+from albench.errors import UsageError
+from albench.schedule import bubble_share as schedule_bubble_share
+from albench.schedule import gpipe, one_f_one_b, partition, pipelined, serial, timeline
 from albench.trace import Span, bars
 from tests.test_trace import trace
 
@@ -91,3 +100,56 @@ def test_launches_are_replayed_back_to_back():
     ]  # fmt: skip
     assert bubble_share(replayed) == pytest.approx(0.0)
     assert bubble_share(ideal(trace(measured, unit="tick"))) == pytest.approx(0.0)
+
+
+def actions(ticks, *, minibatches=1, lane=lambda stage: stage):
+    """Return the spans of ticks of stages, a second each, then a second for the update."""
+    length = len(ticks) + 1
+    spans = [
+        Span(stage, k, lane(stage), k * length + tick, k * length + tick + 1.0, f"{kind}{microbatch}")
+        for k in range(minibatches)
+        for tick, found in enumerate(ticks)
+        for kind, stage, microbatch in found
+    ]
+    return spans + [
+        Span(s, k, lane(s), (k + 1) * length - 1.0, (k + 1) * length + 0.0, "U")
+        for k in range(minibatches)
+        for s in {span.component for span in spans}
+    ]
+
+
+@pytest.mark.parametrize("clock", [gpipe, one_f_one_b])
+def test_the_ideal_of_stages_is_their_clock_however_late_they_were(clock):
+    """Stretched by waiting before every action, the ticks of the schedule come back, and so does its bubble."""
+    ticks = clock(3, 4)
+    punctual = [span for span in actions(ticks) if span.action != "U"]
+    late = [s._replace(start_seconds=3 * s.start_seconds + 1, end_seconds=3 * s.start_seconds + 2) for s in punctual]
+    replayed = replayed_actions(late)
+    assert sorted(replayed) == sorted(punctual)
+    assert bubble_share(replayed) == pytest.approx(schedule_bubble_share(ticks, 3))
+    assert bubble_share(late) > bubble_share(replayed)
+
+
+def test_the_next_mini_batch_waits_for_the_update_of_its_own_stage_alone():
+    replayed = {
+        (s.component, s.minibatch, s.action): s
+        for s in ideal(trace(actions(gpipe(2, 2), minibatches=2), unit="action"))
+    }
+    assert replayed[1, 0, "U"].start_seconds == replayed[1, 0, "B1"].end_seconds
+    assert replayed[0, 1, "F0"].start_seconds == replayed[0, 0, "U"].end_seconds
+    assert replayed[1, 1, "F0"].start_seconds == replayed[0, 1, "F0"].end_seconds
+
+
+def test_a_backward_pass_in_two_parts_hands_on_after_the_first():
+    """Zero bubble: the gradient of the input goes on, that of the weights fills the time."""
+    measured = [
+        Span(0, 0, 0, 0.0, 1.0, "F0"), Span(1, 0, 1, 1.0, 2.0, "F0"), Span(1, 0, 1, 2.0, 3.0, "I0"),
+        Span(1, 0, 1, 3.0, 4.0, "W0"), Span(0, 0, 0, 9.0, 10.0, "I0"), Span(0, 0, 0, 10.0, 11.0, "W0"),
+    ]  # fmt: skip
+    ends = {(s.component, s.action): s.end_seconds for s in replayed_actions(measured)}
+    assert ends[0, "I0"] == ends[1, "W0"] == 4.0
+
+
+def test_actions_that_wait_for_each_other_are_no_schedule():
+    with pytest.raises(UsageError, match="wait for each other"):
+        replayed_actions([Span(1, 0, 0, 0.0, 1.0, "F0"), Span(0, 0, 0, 1.0, 2.0, "F0")])

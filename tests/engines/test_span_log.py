@@ -107,7 +107,7 @@ def test_spans_of_a_device_are_when_the_device_ran_them(monkeypatch):
     log.add(start, log.mark(), 2, ((1, 4),))
     (span,) = log.spans()
     assert span[:3] == (1, 4, 2)
-    assert span[3:] == pytest.approx((1003.0, 1003.5))
+    assert span[3:5] == pytest.approx((1003.0, 1003.5))
 
 
 def test_an_anchor_that_is_set_anew_does_not_move_what_was_marked_before(monkeypatch):

@@ -75,6 +75,16 @@ def test_lanes_that_are_processes_are_processes():
     assert names["process_name"][2, 1] == "here, rank 1: AL threads, 2 lanes"
 
 
+def test_actions_of_stages_that_lie_apart():
+    spans = [Span(0, 3, 0, 0.0, 1.0, "F0"), Span(1, 3, 1, 1.0, 2.0, "F0"), Span(2, 3, 0, 2.0, 3.0, "B0")]
+    _, events, names = parsed(spans, unit="action", lane_kind="process")
+    assert [(event["name"], event["args"]) for event in events][2] == ("B0", {"stage": 2, "mini-batch": 3})
+    assert names["thread_name"] == {
+        (1, 1): "lane 0 (process): stages 0, 2",
+        (2, 1): "lane 1 (process): stage 1",
+    }
+
+
 @pytest.mark.parametrize(("unit", "name"), [("tick", "2 tasks"), ("step", "step 1")])
 def test_what_is_no_task_is_not_called_one(unit, name):
     _, events, _ = parsed([Span(0, 1, 0, 0.0, 1.0), Span(1, 0, 0, 0.0, 1.0)], unit=unit)

@@ -6,8 +6,10 @@ import pytest
 from matplotlib.image import imread
 
 from albench.analysis.bubble import ideal_spans
-from albench.report.gantt import gantt, parts_of
+from albench.report.gantt import LETTERS, UNITS, gantt, parts_of
+from albench.schedule import gpipe
 from albench.trace import Span
+from tests.analysis.test_bubble import actions
 from tests.test_trace import trace
 
 
@@ -57,6 +59,16 @@ def test_a_run_is_shown_whole_or_in_parts_that_hold_its_beginning_and_its_end():
 @pytest.mark.parametrize("unit", ["task", "tick"])
 def test_any_trace_can_be_drawn(spans, unit):
     assert b"nan" not in gantt(trace(spans, unit=unit)).svg.lower()
+
+
+def test_small_print_fits():
+    assert max(map(len, UNITS.values())) <= LETTERS
+
+
+def test_stages_are_drawn_with_what_they_do():
+    made = gantt(trace(actions(gpipe(2, 4), minibatches=20), unit="action"))
+    assert "(backward: hatched)" in made.alt
+    assert "In each part" in made.reading
 
 
 def test_the_same_trace_gives_the_same_bytes():
