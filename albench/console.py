@@ -23,8 +23,13 @@ err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
 @contextlib.contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Turn bad input into one line and exit status 2, what the system refuses into status 1, and Ctrl-C into 130."""
+def one_line_errors(
+    interrupted: str = "what was measured is on disk, the same command goes on from there",
+) -> Iterator[None]:
+    """Turn bad input into one line and exit status 2, what the system refuses into status 1, and Ctrl-C into 130.
+
+    `interrupted`: what is said of what an interrupted command leaves.
+    """
     try:
         with _one_line_warnings():
             yield
@@ -37,9 +42,7 @@ def one_line_errors() -> Iterator[None]:
         err.print(f"albench: {one_line(error)}: mend that; what was measured before is on disk", markup=False)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        err.print(
-            "albench: interrupted; what was measured is on disk, the same command goes on from there", markup=False
-        )
+        err.print(f"albench: interrupted; {interrupted}", markup=False)
         raise typer.Exit(130) from None
 
 

@@ -53,9 +53,10 @@ def make_engine(
 
     `learning_rate` is the base rate of Adam or a function of the mini-batch index. `lanes` None stands for as many as
     are useful here; more lanes than components are capped, which ``engine.notes`` says. `lane_kind` "sm-share" gives
-    each lane of `streams` and `graph` multiprocessors of its own, `lane_sms` of them where that is given. `trace` keeps
-    a span a task. `link` and `rank_timeout_seconds` are for "ranks": how its processes hand on, and when a silent one
-    is taken for dead. `compile` is for "fused": when it compiles its tick.
+    each lane of `streams` and `graph` multiprocessors of its own, `lane_sms` of them where that is given. `trace`: keep
+    in ``engine.spans`` when each task ran and on which lane (`albench.trace.Span`); the results are the same to the
+    bit, and without it tasks run as if there were no such thing. `link` and `rank_timeout_seconds` are for "ranks": how
+    its processes hand on, and when a silent one is taken for dead. `compile` is for "fused": when it compiles its tick.
 
     Raises `UsageError` for an unknown name, an option out of range, or a network that the engine cannot run.
     """

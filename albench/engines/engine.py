@@ -21,10 +21,12 @@ from albench.engines.batch import Batch, as_allocated, check_batch
 from albench.engines.options import EngineOptions
 from albench.engines.precision import exact_arithmetic, usual_modes
 from albench.engines.sharing import refuse_shared_tensors
+from albench.engines.span_log import anchor_watches, in_order, kept_of_each
 from albench.engines.state import FORMAT, VERSION, EngineState, Moments, check_state, component_state, load_component
-from albench.engines.task import ComponentTasks, Span
+from albench.engines.task import component_tasks
 from albench.engines.turn import Turn
 from albench.errors import UsageError
+from albench.trace import Span, SpanUnit
 
 
 class Input(NamedTuple):
@@ -54,6 +56,8 @@ class Engine(ABC):
     """Whether lanes can be shares of a GPU's multiprocessors."""
     out_of_order: ClassVar[bool] = False
     """Whether tasks run in another order than the serial one on a single lane too, as where a whole tick is one."""
+    span_unit: ClassVar[SpanUnit] = "task"
+    """What has a span of its own; tasks of one "tick" that are launched as one share its start and its end."""
 
     def __init__(self, network: ComponentNetwork, options: EngineOptions) -> None:
         self.network = network
@@ -86,6 +90,8 @@ class Engine(ABC):
             self.notes.append(f"{options.lanes} lanes asked for, {self.lanes} used: {self.name} {why}")
         self.minibatches_seen = 0
         """Mini-batches trained so far; the index k of the next one."""
+        self._traced_from = 0
+        """The first mini-batch since spans were forgotten."""
         self._interrupted = False
         """Whether components stand at different mini-batches."""
         self._turn = Turn()
@@ -124,7 +130,15 @@ class Engine(ABC):
     @property
     @abstractmethod
     def spans(self) -> list[Span]:
-        """When each task ran, if ``trace=True`` was asked for."""
+        """When each task ran, in the order they ended, if ``trace=True`` was asked for; else none.
+
+        Of all calls of ``fit`` since the engine was made or a state was loaded, but of so many mini-batches only that
+        there are not more than `albench.engines.span_log.SPANS_KEPT`, which `notes` says.
+        """
+
+    @abstractmethod
+    def _forget_spans(self) -> None:
+        """Forget the spans: mini-batches will be counted from elsewhere."""
 
     def fit(self, batches: Iterable[Batch]) -> None:
         """Train on mini-batches, read lazily, and return when the pipeline has drained.
@@ -149,6 +163,8 @@ class Engine(ABC):
     def _fit(self, reader: Reader) -> None:
         seen = self.minibatches_seen
         self._interrupted = True
+        if self.options.trace:
+            anchor_watches()
         try:
             with intra_op_threads(self.intra_op_threads), exact_arithmetic(self.device):
                 self._run(reader)
@@ -156,8 +172,17 @@ class Engine(ABC):
             self._interrupted = self.minibatches_seen > seen  # what was refused before the first one did no harm
             raise
         self._interrupted = False
+        if self.options.trace:
+            self._note_spans()
         if reader.error is not None:
             raise reader.error
+
+    def _note_spans(self) -> None:
+        """Say that spans were left out, if any were."""
+        kept = kept_of_each(len(self.components))
+        note = f"spans were kept of {kept} mini-batches, and of none after them"
+        if self.minibatches_seen - self._traced_from > kept and note not in self.notes:
+            self.notes.append(note)
 
     def state_dict(self) -> EngineState:
         """Return weights, optimizer state, mini-batches seen and generators: a resumed run is the same run.
@@ -191,7 +216,8 @@ class Engine(ABC):
         for i, saved in enumerate(checked["components"]):
             load_component(self.components[i], saved)
             self._load_moments(i, saved["optimizer"])
-        self.minibatches_seen = checked["minibatches"]
+        self.minibatches_seen = self._traced_from = checked["minibatches"]
+        self._forget_spans()
         self._interrupted = False
 
     def close(self) -> None:
@@ -280,7 +306,8 @@ class TaskEngine(Engine):
 
     def __init__(self, network: ComponentNetwork, options: EngineOptions) -> None:
         super().__init__(network, options)
-        self._tasks = [ComponentTasks(i, component, options) for i, component in enumerate(self.components)]
+        kept = kept_of_each(len(self.components))
+        self._tasks = [component_tasks(i, c, options, most_spans=kept) for i, c in enumerate(self.components)]
         self.blocks: list[range] = []
         """The contiguous components of each lane; balanced by measured task time on the first mini-batch."""
         self._measured: Measured | None = None
@@ -323,8 +350,16 @@ class TaskEngine(Engine):
 
     @property
     def spans(self) -> list[Span]:
-        """When each task ran, in the order they ended, if ``trace=True`` was asked for."""
-        return sorted((s for tasks in self._tasks for s in tasks.spans), key=lambda span: span.end_seconds)
+        """When each task ran, in the order they ended, if ``trace=True`` was asked for; else none.
+
+        On a GPU, when the device ran it; reading waits for the device.
+        """
+        return in_order(tasks.log for tasks in self._tasks if tasks.log is not None)
+
+    def _forget_spans(self) -> None:
+        for tasks in self._tasks:
+            if tasks.log is not None:
+                tasks.log.clear()
 
 
 @contextlib.contextmanager

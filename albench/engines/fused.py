@@ -41,7 +41,6 @@ batch size 16 and 64 hidden layers, a mini-batch against the better of eager and
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -53,13 +52,15 @@ from albench.engines.batch import Batch
 from albench.engines.engine import Engine, Input
 from albench.engines.errors import ComponentError
 from albench.engines.options import EngineOptions
+from albench.engines.span_log import SPANS_KEPT, SpanLog, in_order, watch_of
 from albench.engines.stack import Stack
 from albench.engines.stackability import difference, refusal, shape_signature
 from albench.engines.state import Moments
-from albench.engines.task import ComponentTasks, Span
+from albench.engines.task import ComponentTasks
 from albench.engines.tick import Layout, Tick, layout_of
 from albench.errors import UsageError
 from albench.machine import usable_cores
+from albench.trace import Span
 
 AUTO_COMPILE_MINIBATCHES = 20_000
 """Mini-batches of one shape before ``compile="auto"`` compiles. At width 32 a compiled tick saves 0.1 ms (2 hidden
@@ -113,6 +114,7 @@ class FusedEngine(Engine):
     name = "fused"
     lane_kind = "intra-op-thread"
     out_of_order = True
+    span_unit = "tick"
     prepare_uncompiled: ClassVar[bool] = False
     """Whether to prepare ticks on a CPU as on a GPU. There is nothing to gain; tests see a GPU's logic with it."""
 
@@ -142,7 +144,7 @@ class FusedEngine(Engine):
             )
         self._block_of = [block for block in self._blocks for _ in block.components]
         self._stacks = [block.stack for block in self._blocks if block.stack is not None]
-        self._spans: list[Span] = []
+        self._log = SpanLog(watch_of(self.device), SPANS_KEPT) if options.trace else None
         self._tick: Tick | None = None
         """The prepared tick in use."""
         self._prepared: dict[Layout, Tick] = {}
@@ -273,18 +275,16 @@ class FusedEngine(Engine):
 
     def _run_prepared(self, tick: Tick, newest: int) -> None:
         active = tick.active_slots
-        start_seconds = time.perf_counter()
+        start = self._log.mark() if self._log is not None else None
         try:
             tick.run()
         except UsageError:
             raise
         except Exception as error:
             raise ComponentError(range(tick.count), newest, error) from error
-        if self.options.trace:
-            end_seconds = time.perf_counter()
-            self._spans += [
-                Span(i, newest - i, 0, start_seconds, end_seconds) for i in range(tick.count) if active >> i & 1
-            ]
+        if self._log is not None:
+            tasks = ((i, newest - i) for i in range(tick.count) if active >> i & 1)
+            self._log.add(start, self._log.mark(), 0, tasks)
 
     def _merged(self, pieces: list[Piece]) -> list[Piece]:
         """Return the pieces with neighbours made one where the same block can run them in one go."""
@@ -315,7 +315,7 @@ class FusedEngine(Engine):
     def _run_piece(self, piece: Piece) -> list[Piece]:
         """Run the tasks of a piece and return what they hand on: in this block, and from its end to the next."""
         block = self._block_of[piece.first]
-        start_seconds = time.perf_counter()
+        start = self._log.mark() if self._log is not None else None
         if block.tasks is not None:
             target = map_target(lambda t: t[0], piece.target)
             features, target = block.tasks.run(piece.minibatch, piece.features[0], target)
@@ -329,12 +329,9 @@ class FusedEngine(Engine):
                 raise
             except Exception as error:
                 raise ComponentError(range(piece.first, piece.stop), piece.minibatch, error) from error
-        if self.options.trace:
-            end_seconds = time.perf_counter()
-            self._spans += [
-                Span(i, piece.minibatch - (i - piece.first), 0, start_seconds, end_seconds)
-                for i in range(piece.first, piece.stop)
-            ]
+        if self._log is not None:
+            tasks = ((i, piece.minibatch - (i - piece.first)) for i in range(piece.first, piece.stop))
+            self._log.add(start, self._log.mark(), 0, tasks)
         ahead = Piece(piece.first + 1, piece.minibatch, features, target)
         if ahead.stop <= block.components.stop:
             return [ahead]
@@ -371,8 +368,12 @@ class FusedEngine(Engine):
 
     @property
     def spans(self) -> list[Span]:
-        """When each task ran, if ``trace=True`` was asked for; on a GPU, when it was launched.
+        """When each task ran, if ``trace=True`` was asked for; else none. On a GPU, when the device ran it.
 
         Tasks that are launched as one share start and end.
         """
-        return list(self._spans)
+        return in_order([self._log]) if self._log is not None else []
+
+    def _forget_spans(self) -> None:
+        if self._log is not None:
+            self._log.clear()

@@ -21,9 +21,9 @@ each component hands on, and have made Adam's state, which must not be made insi
 from __future__ import annotations
 
 import contextlib
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,7 +35,6 @@ from albench.engines.errors import ComponentError
 from albench.engines.lanes import LaneEngine
 from albench.engines.options import EngineOptions
 from albench.engines.slots import LastLosses, Layout, Passage, Slots, layout_of
-from albench.engines.task import Span
 from albench.engines.traits import attributes, hooks, parameter_hooks
 from albench.errors import UsageError
 
@@ -63,6 +62,7 @@ class GraphEngine(LaneEngine):
 
     name = "graph"
     out_of_order = True
+    span_unit = "tick"
 
     def __init__(self, network: ComponentNetwork, options: EngineOptions) -> None:
         super().__init__(network, options)
@@ -147,16 +147,20 @@ class GraphEngine(LaneEngine):
 
     def _replay_tick(self) -> None:
         assert self._replay is not None
-        start_seconds = time.perf_counter() if self.options.trace else 0.0
+        log = self._tasks[0].log
+        start = log.mark() if log is not None else None
         with self._rewound(i for i in self._generators if self._line[i] is None):
             self._replay()
-        if self.options.trace:
-            end_seconds = time.perf_counter()
-            for lane, block in enumerate(self.blocks):
-                for i in block:
-                    minibatch = self._line[i]
-                    if minibatch is not None:
-                        self._tasks[i].spans.append(Span(i, minibatch, lane, start_seconds, end_seconds))
+        if log is not None:
+            self._log_tick(start, log.mark())
+
+    def _log_tick(self, start: Any, end: Any) -> None:
+        """Keep the spans of the tasks that were replayed between two marks."""
+        for lane, block in enumerate(self.blocks):
+            for i in block:
+                log, minibatch = self._tasks[i].log, self._line[i]
+                if log is not None and minibatch is not None:
+                    log.add(start, end, lane, ((i, minibatch),))
 
     def _ride(self) -> None:
         """Run the task of each mini-batch that rides, at the component that it has come to."""

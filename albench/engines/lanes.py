@@ -148,8 +148,6 @@ class LaneEngine(TaskEngine):
         self._lanes = cuda_lanes(self.lanes, self.device, options.lane_kind, options.lane_sms)
         self._lanes_device = self.device
         self.notes += self._lanes.notes
-        if options.trace and self.device.type == "cuda":
-            self.notes.append("spans are when tasks were launched, not when the device ran them")
 
     def _choose_lanes(self) -> int:
         self._check_device()

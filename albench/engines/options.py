@@ -33,7 +33,7 @@ class EngineOptions:
     lane_sms: int | None = None
     """Multiprocessors of each such share; None: as many as an even split gives."""
     trace: bool = False
-    """Whether to record a `Span` for every task."""
+    """Whether to record an `albench.trace.Span` for every task."""
     compile: bool | Literal["auto"] = "auto"
     """Whether `fused` compiles its tick, which takes ten to thirty seconds once; "auto": in long runs. Others ignore
     it."""

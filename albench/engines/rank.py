@@ -29,10 +29,12 @@ from albench.engines.job import PATIENCE_SECONDS, Job, RankFailure
 from albench.engines.message import Message, as_bytes, parts
 from albench.engines.options import EngineOptions
 from albench.engines.ring import AVAILABLE, RingListener, RingReader, RingWriter
+from albench.engines.span_log import anchor_watches, kept_of_each
 from albench.engines.state import EngineState, load_component
-from albench.engines.task import ComponentTasks, Span
+from albench.engines.task import component_tasks
 from albench.engines.wire import WireReader, WireWriter
 from albench.errors import UsageError, one_line
+from albench.trace import Span
 
 
 class Plan(NamedTuple):
@@ -66,7 +68,8 @@ class Rank:
         # The base rate of a mini-batch comes with it; only rank 0 knows where it comes from.
         self._rate = _ComingRate()
         plain = options if job.rank == 0 else options.replaced(learning_rate=self._rate)
-        self.tasks = [ComponentTasks(i, component, plain) for i, component in enumerate(components)]
+        kept = kept_of_each(len(components))
+        self.tasks = [component_tasks(i, c, plain, most_spans=kept) for i, c in enumerate(components)]
         self.blocks: list[range] = []
         self.losses: list[dict[str, float]] = [{} for _ in components]
         """Of every component, on every rank, after a run."""
@@ -162,6 +165,8 @@ class Rank:
         """
         with self.together():
             self.job.enter("fit")
+            if self._options.trace:
+                anchor_watches()
             plan = self._agree(plan)
             if plan.push or not plan.blocks:
                 self.exchange.meet()  # a rank that comes late is waited for, and its plan is not forgotten meanwhile
@@ -253,7 +258,8 @@ class Rank:
         for rank, block in enumerate(self.blocks):
             share_components(self.exchange, [self._components[i] for i in block], rank)
             tasks = [self.tasks[i] for i in block]
-            mine = [(each.losses, [tuple(s) for s in each.spans], each.draws) for each in tasks]
+            spans_of = [[tuple(s) for s in each.log.spans()] if each.log else [] for each in tasks]
+            mine = [(t.losses, spans, t.draws) for t, spans in zip(tasks, spans_of, strict=True)]
             for i, (losses, spans, draws) in zip(block, self.exchange.share(mine, rank), strict=True):
                 self.losses[i] = losses
                 self.spans += [Span(*span) for span in spans]
@@ -285,8 +291,16 @@ class Rank:
                 load_component(self._components[i], saved)
                 self.tasks[i].load_moments(saved["optimizer"])
             self.losses = [{} for _ in self._components]
+            self.forget_spans()
             self._fingerprint = self._look()
             return int(shared["minibatches"])
+
+    def forget_spans(self) -> None:
+        """Forget the spans of this rank's tasks."""
+        self.spans = []
+        for tasks in self.tasks:
+            if tasks.log is not None:
+                tasks.log.clear()
 
     def _look(self) -> Any:
         """Return what changes when somebody writes to the weights: by the rules, past them, or with new tensors.

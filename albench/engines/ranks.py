@@ -27,9 +27,9 @@ from albench.engines.job import Job, joined_job, was_launched
 from albench.engines.options import EngineOptions
 from albench.engines.rank import Outcome, Plan, Rank
 from albench.engines.state import EngineState, Moments, check_state
-from albench.engines.task import Span
 from albench.errors import UsageError
 from albench.machine import usable_cores
+from albench.trace import Span
 
 T = TypeVar("T")
 
@@ -149,10 +149,11 @@ class RanksEngine(TaskEngine):
         broken, self._interrupted = self._interrupted, True
         try:
             self.minibatches_seen = self._call("load_state_dict", lambda: rank.load(checked))
+            self._traced_from = self.minibatches_seen
         except UsageError:
             self._interrupted = broken
             raise
-        self._losses = rank.losses
+        self._losses, self._spans = rank.losses, rank.spans
         self._interrupted = False
 
     def _present(self, call: str) -> Rank:
@@ -180,7 +181,10 @@ class RanksEngine(TaskEngine):
 
     @property
     def spans(self) -> list[Span]:
-        """When each task ran, if ``trace=True`` was asked for. Clocks agree within a host, not between hosts."""
+        """When each task ran, in the order they ended, if ``trace=True`` was asked for; else none.
+
+        Every rank has the spans of all, after each run. Clocks agree within a host, not between hosts.
+        """
         return sorted(self._spans, key=lambda span: span.end_seconds)
 
     def _close(self) -> None:

@@ -14,19 +14,28 @@ from torch import Tensor, nn
 
 from albench.engines.copies import extra_states, modes_of, set_extra_states, set_modes
 from albench.engines.options import EngineOptions
-from albench.engines.task import ComponentTasks
+from albench.engines.span_log import SPANS_KEPT
+from albench.engines.task import component_tasks
 
 
 class Replica:
     """The copy of one component, and its tasks."""
 
-    def __init__(self, index: int, component: Any, device: torch.device, options: EngineOptions) -> None:
+    def __init__(
+        self,
+        index: int,
+        component: Any,
+        device: torch.device,
+        options: EngineOptions,
+        *,
+        most_spans: int = SPANS_KEPT,
+    ) -> None:
         self._original = component
         self._copy = copy.deepcopy(component).to(device)
         generator = getattr(component, "generator", None)
         if isinstance(generator, torch.Generator) and generator.device.type == device.type != "cpu":
             self._copy.generator = torch.Generator(device)  # one belongs to one device, and does not move
-        self.tasks = ComponentTasks(index, self._copy, options)
+        self.tasks = component_tasks(index, self._copy, options, most_spans=most_spans)
 
     def fetch(self) -> None:
         """Take weights, buffers, randomness and modes as the network has them."""

@@ -6,15 +6,15 @@ arithmetic in the same order within a component, and nothing of one component de
 On a CUDA device the learning rate is a float32 on that device, for every engine: a recorded update must be able to
 read a new one, and Adam computes with a tensor in another last bit than with a number. What an update keeps from one
 mini-batch to the next stays at its address, also when a state is loaded, because recordings hold addresses.
+
+An engine that is to trace makes `TracedTasks`, which say when they ran; others know nothing of it (`component_tasks`).
 """
 
 from __future__ import annotations
 
 import functools
 import operator
-import time
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,27 +24,19 @@ from albench.engines.adam import lean_step
 from albench.engines.errors import ComponentError
 from albench.engines.layout import hand_on_densely
 from albench.engines.options import EngineOptions
+from albench.engines.span_log import SPANS_KEPT, SpanLog, watch_of
 from albench.engines.state import MOMENTS, Moments, named_parameters
-
-
-class Span(NamedTuple):
-    """When one task ran."""
-
-    component: int
-    minibatch: int
-    lane: int
-    start_seconds: float
-    """On the clock of ``time.perf_counter``."""
-    end_seconds: float
 
 
 class ComponentTasks:
     """Component i with its optimizer: runs task (i, k) for k = 0, 1, 2, …"""
 
+    log: SpanLog | None = None
+    """When its tasks ran, where that is asked for."""
+
     def __init__(self, index: int, component: Component, options: EngineOptions) -> None:
         self.index = index
         self.component = component
-        self.spans: list[Span] = []
         self.draws: bool | None = None
         """Whether torch's global generator moved during the first task; None before it."""
         self._options = options
@@ -70,12 +62,18 @@ class ComponentTasks:
             return rate
         return torch.full((), rate, dtype=torch.float32, device=parameters[0].device)
 
-    def run(self, minibatch: int, features: Tensor, target: Target, *, lane: int = 0) -> tuple[Tensor, Target]:
+    def run(
+        self,
+        minibatch: int,
+        features: Tensor,
+        target: Target,
+        *,
+        lane: int = 0,  # noqa: ARG002 - for a trace
+    ) -> tuple[Tensor, Target]:
         """Run task (i, k): update the component on mini-batch k and return what to hand on.
 
         What is handed on was computed before the update. Whatever the component raises is a `ComponentError`.
         """
-        start = time.perf_counter() if self._options.trace else 0.0
         if callable(self._options.learning_rate):
             self._set_base_rate(self._options.rate_at(minibatch))
         before = _global_randomness(features.device) if self.draws is None else None
@@ -88,8 +86,6 @@ class ComponentTasks:
         # Without their graph: it would keep the mini-batch, and the nodes that accumulate gradients, which remember the
         # stream that this task ran on, for a later one on another stream.
         self._last_losses = {name: loss.detach() for name, loss in update.losses.items()}
-        if self._options.trace:
-            self.spans.append(Span(self.index, minibatch, lane, start, time.perf_counter()))
         return update.features, update.target
 
     def update(self, features: Tensor, target: Target, *, idle: Tensor | None = None) -> Update:
@@ -166,6 +162,33 @@ class ComponentTasks:
                     )
                     for moment in MOMENTS
                 }
+
+
+class TracedTasks(ComponentTasks):
+    """Component i with its optimizer and a log of when its tasks ran."""
+
+    log: SpanLog
+
+    def __init__(self, index: int, component: Component, options: EngineOptions, *, most_spans: int) -> None:
+        super().__init__(index, component, options)
+        device = next(p.device for group in component.parameter_groups() for p in group.parameters)
+        self.log = SpanLog(watch_of(device), most_spans)
+
+    def run(self, minibatch: int, features: Tensor, target: Target, *, lane: int = 0) -> tuple[Tensor, Target]:
+        """Run task (i, k) as `ComponentTasks` does, and keep its span."""
+        start = self.log.mark()
+        onward = super().run(minibatch, features, target, lane=lane)
+        self.log.add(start, self.log.mark(), lane, ((self.index, minibatch),))
+        return onward
+
+
+def component_tasks(
+    index: int, component: Component, options: EngineOptions, *, most_spans: int = SPANS_KEPT
+) -> ComponentTasks:
+    """Return the tasks of component i, traced if the options say so: at most so many spans are kept then."""
+    if options.trace:
+        return TracedTasks(index, component, options, most_spans=most_spans)
+    return ComponentTasks(index, component, options)
 
 
 def _global_randomness(device: torch.device) -> Tensor:

@@ -23,6 +23,7 @@ from albench.engines.channel import Aborted, Channel
 from albench.engines.engine import Input, Reader, TaskEngine
 from albench.engines.options import EngineOptions
 from albench.engines.replica import Replica
+from albench.engines.span_log import kept_of_each
 from albench.machine import usable_cores
 
 
@@ -71,7 +72,8 @@ class ThreadsEngine(TaskEngine):
         replicas = []
         for lane, block in enumerate(self.blocks):
             for i in block if self._trains_a_copy(lane) else ():
-                replica = Replica(i, self.components[i], self._lane_device(lane), self.options)
+                kept = kept_of_each(len(self.components))
+                replica = Replica(i, self.components[i], self._lane_device(lane), self.options, most_spans=kept)
                 replica.tasks.load_moments(self._tasks[i].moments())
                 self._tasks[i] = replica.tasks
                 replicas.append(replica)

@@ -145,7 +145,7 @@ def held_out_accuracy(trainer: Trainer, dataset: Dataset, dtype: torch.dtype) ->
 def task_seconds(scenario: Scenario, dataset: Dataset, batches: list[Batch]) -> list[float] | None:
     """Return the median seconds of a task of each component, where tasks run one by one (AL's serial engine)."""
     one_by_one = (scenario.method, scenario.engine, scenario.purpose) == ("al", "serial", "time")
-    if not one_by_one or scenario.device != "cpu":  # on a device a task's span is that of its launches
+    if not one_by_one or scenario.device != "cpu":  # on a device a task's span holds the gaps between its launches
         return None
     trainer = make_trainer(scenario.method, trainer_options(scenario, dataset, trace=True))
     try:

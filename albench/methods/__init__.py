@@ -10,7 +10,8 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from albench.errors import unknown_name
+from albench.errors import UsageError, unknown_name
+from albench.trace import SpanUnit
 
 if TYPE_CHECKING:
     from albench.methods.trainer import Trainer, TrainerOptions
@@ -93,6 +94,22 @@ FOLDED = ("al", "al-ddp")
 """The methods that train the folded AL network; all others train its BP twin."""
 
 
+SPAN_UNITS: dict[str, dict[str, SpanUnit]] = {
+    "al": {
+        "serial": "task",
+        "threads": "task",
+        "ranks": "task",
+        "streams": "task",
+        "fused": "tick",
+        "fused-compiled": "tick",
+        "graph": "tick",
+    },
+    "bp": {"eager": "step", "compiled": "step", "graph": "step", "compiled-graph": "step"},
+    **{name: {"ranks": "action"} for name in ("gpipe", "1f1b", "interleaved-1f1b", "zero-bubble")},
+}
+"""By method and engine: what has a start and an end of its own, where that is known; all else cannot be traced."""
+
+
 def method_named(name: str) -> Method:
     """Return the method called `name`; an unknown name is a `UsageError` with the nearest names."""
     if name not in METHODS:
@@ -111,6 +128,18 @@ def lanes_of_one_gpu(method: str, engine: str) -> bool:
     BP's recorded step is one lane of them.
     """
     return engine in method_named(method).cuda_engines
+
+
+def span_unit(method: str, engine: str) -> SpanUnit:
+    """Return what a span of a trace is; `UsageError` where this method on this engine cannot be traced."""
+    found = SPAN_UNITS.get(method, {}).get(engine)
+    if found is None:
+        known = "; ".join(f"{method_named(name).title} on {', '.join(units)}" for name, units in SPAN_UNITS.items())
+        raise UsageError(
+            f"{method_named(method).title} on engine {engine!r} does not tell when its parts ran, and cannot be "
+            f"traced: what can be is {known}"
+        )
+    return found
 
 
 def make_trainer(method: str, options: TrainerOptions) -> Trainer:

@@ -12,6 +12,7 @@ from albench.engines.batch import Batch
 from albench.methods.flops import associated_flops
 from albench.methods.network import folded
 from albench.methods.trainer import Trainer, TrainerOptions
+from albench.trace import Span
 
 
 class AssociatedTrainer(Trainer):
@@ -60,6 +61,11 @@ class AssociatedTrainer(Trainer):
     def losses(self) -> list[dict[str, float]]:
         """Associated and autoencoder loss of the last mini-batch, one entry a component."""
         return self._engine.losses
+
+    @property
+    def spans(self) -> list[Span]:
+        """When each task since the warm-up ran; those that are launched as one share start and end."""
+        return self._engine.spans
 
     def flops(self, batch: Batch) -> int:
         """Return the floating-point operations of the matrix products of one task of every component on `batch`."""

@@ -14,7 +14,7 @@ on the device, in every engine of BP. So they end with the same bits, and neithe
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -23,10 +23,12 @@ from albench.engines.batch import Batch, as_allocated, check_batch
 from albench.engines.engine import intra_op_threads
 from albench.engines.lanes import Lanes, cuda_lanes
 from albench.engines.precision import exact_arithmetic
+from albench.engines.span_log import SPANS_KEPT, SpanLog, anchor_watches, watch_of
 from albench.methods.flops import back_propagation_flops
 from albench.methods.network import twin
 from albench.methods.step import Snapshot, make_step
 from albench.methods.trainer import Trainer, TrainerOptions
+from albench.trace import Span
 
 
 class BackPropagationTrainer(Trainer):
@@ -58,6 +60,8 @@ class BackPropagationTrainer(Trainer):
         self._step = make_step(options.engine, self._network, self._optimizer, device, stream=stream)
         self._step.notes += self._share.notes if self._share else ()
         self.notes = self._step.notes
+        self._log = SpanLog(watch_of(device), SPANS_KEPT) if options.trace else None
+        self._advance = self._step if self._log is None else self._traced(self._log)
         self._classes = options.classes
         self._minibatches_seen = 0
         self._last_loss: Tensor | None = None
@@ -71,6 +75,9 @@ class BackPropagationTrainer(Trainer):
         self.train(batches)
         before.restore()
         self._minibatches_seen, self._last_loss = minibatches_seen, last_loss
+        if self._log is not None:
+            self._log.clear()
+            anchor_watches()
 
     def train(self, batches: Iterable[Batch]) -> None:
         """Train on mini-batches, one step each."""
@@ -82,8 +89,24 @@ class BackPropagationTrainer(Trainer):
                 x, y = check_batch(batch, minibatch=self._minibatches_seen, classes=self._classes, like=like)
                 if x.is_cuda:
                     x, y = as_allocated(x), as_allocated(y)
-                self._last_loss = self._step(x, y)
+                self._last_loss = self._advance(x, y)
                 self._minibatches_seen += 1
+
+    def _traced(self, log: SpanLog) -> Callable[[Tensor, Tensor], Tensor]:
+        """Return the step, with a span a call."""
+
+        def advance(x: Tensor, y: Tensor) -> Tensor:
+            start = log.mark()
+            loss = self._step(x, y)
+            log.add(start, log.mark(), 0, ((0, self._minibatches_seen),))
+            return loss
+
+        return advance
+
+    @property
+    def spans(self) -> list[Span]:
+        """When each step since the warm-up ran, as the one task of its mini-batch."""
+        return self._log.spans() if self._log is not None else []
 
     def predict(self, x: Tensor) -> Tensor:
         """Return the logits for x ``[B, …]``."""

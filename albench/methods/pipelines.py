@@ -16,7 +16,7 @@ The gradient is that of the mean loss of the mini-batch, so all of them train as
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -27,11 +27,13 @@ from torch.nn import functional as F
 from albench.engines.adam import forget, lean_step
 from albench.engines.batch import check_batch
 from albench.engines.precision import exact_arithmetic
+from albench.engines.span_log import SPANS_KEPT, SpanLog, anchor_watches, in_order, watch_of
 from albench.errors import UsageError
 from albench.methods.network import twin
 from albench.methods.stages import cut_stages
 from albench.methods.team_trainer import Member, TeamTrainer
 from albench.methods.trainer import TrainerOptions
+from albench.trace import Span
 
 SCHEDULES: dict[str, tuple[str, str]] = {
     "gpipe": ("ScheduleGPipe", "one"),
@@ -57,6 +59,29 @@ class Stage(pipelining.PipelineStage):
         return [op for op in ops if op.group_peer != self.group_rank]
 
 
+class TracedStage(Stage):
+    """torch's stage with a log of when it went forward and backward; what it waits for lies outside of these calls."""
+
+    timed: Callable[..., Any]
+    """Makes a call, and keeps the span of an action of a stage (`PipelineMember`)."""
+
+    def forward_one_chunk(self, fwd_chunk_id: int, *arguments: Any, **named: Any) -> Any:
+        """Go forward on a microbatch."""
+        go = super().forward_one_chunk
+        return self.timed(self.stage_index, f"F{fwd_chunk_id}", go, fwd_chunk_id, *arguments, **named)
+
+    def backward_one_chunk(self, bwd_chunk_id: int, *arguments: Any, full_backward: bool = True, **named: Any) -> Any:
+        """Go backward on a microbatch, to the weights too or to the input alone."""
+        action = f"{'B' if full_backward else 'I'}{bwd_chunk_id}"
+        go = functools.partial(super().backward_one_chunk, full_backward=full_backward)
+        return self.timed(self.stage_index, action, go, bwd_chunk_id, *arguments, **named)
+
+    def backward_weight_one_chunk(self, bwd_chunk_id: int, *arguments: Any, **named: Any) -> Any:
+        """Go backward on a microbatch, from where the input's gradient has been found, to the weights."""
+        go = super().backward_weight_one_chunk
+        return self.timed(self.stage_index, f"W{bwd_chunk_id}", go, bwd_chunk_id, *arguments, **named)
+
+
 class PipelineMember(Member):
     """One process's stages, their schedule and their optimizer."""
 
@@ -75,7 +100,12 @@ class PipelineMember(Member):
         self._first_weights = {name: p.detach().clone() for name, p in self._parameters.items()}
         self._like = next(iter(self._parameters.values()))
         self._optimizer = torch.optim.Adam(self._parameters.values(), lr=options.learning_rate, fused=True)
-        stages = [Stage(m, i, self._count, self.device) for i, m in self._modules.items()]
+        self._rank = rank
+        self._log = SpanLog(watch_of(self.device), SPANS_KEPT) if options.trace else None
+        self._update: Callable[[], object] = functools.partial(lean_step, self._optimizer)
+        stages = [self._stage(i, module) for i, module in self._modules.items()]
+        if self._log is not None:
+            self._update = functools.partial(self._timed, self._log, self._mine[0], "U", self._update)
         make = getattr(pipelining, schedule)
         self._schedule: Any = make(stages[0] if layout == "one" else stages, options.microbatches, F.cross_entropy)
         self._last_rank = next(r for r in range(size) if self._count - 1 in stages_of(r, size, layout))
@@ -96,10 +126,33 @@ class PipelineMember(Member):
                     loss = torch.stack([one.detach() for one in losses]).mean()
                 else:
                     self._schedule.step(*inputs, return_outputs=False)
-                lean_step(self._optimizer)
+                self._update()
                 self.minibatches_seen += 1
         distributed.broadcast(loss, self._last_rank)
         return [{"cross-entropy": loss.item()}]
+
+    def _stage(self, index: int, module: nn.Module) -> Stage:
+        if self._log is None:
+            return Stage(module, index, self._count, self.device)
+        stage = TracedStage(module, index, self._count, self.device)
+        stage.timed = functools.partial(self._timed, self._log)
+        return stage
+
+    def _timed(
+        self, log: SpanLog, stage: int, action: str, call: Callable[..., Any], *arguments: Any, **named: Any
+    ) -> Any:
+        """Make a call, and keep when it began and ended."""
+        start = log.mark()
+        result = call(*arguments, **named)
+        log.add(start, log.mark(), self._rank, ((stage, self.minibatches_seen),), action)
+        return result
+
+    def spans(self) -> list[tuple[Any, ...]]:
+        """Return when every action of every stage ran, on all members, as plain tuples."""
+        parts: list[Any] = [None] * distributed.get_world_size()
+        own = [tuple(span) for span in in_order([self._log] if self._log is not None else [])]
+        distributed.all_gather_object(parts, own)
+        return [span for part in parts for span in part]
 
     def _check_size(self, instances: int) -> None:
         if self._instances not in (None, instances):
@@ -125,6 +178,9 @@ class PipelineMember(Member):
                 p.copy_(self._first_weights[name])
         forget(self._optimizer)
         self.minibatches_seen = 0
+        if self._log is not None:
+            self._log.clear()
+            anchor_watches()
 
     def weights(self) -> dict[str, torch.Tensor]:
         """Return the state of the whole network."""
@@ -146,6 +202,11 @@ class PipelineTrainer(TeamTrainer):
         member = functools.partial(PipelineMember, method=method)
         super().__init__(options, member, network, processes=options.lanes)
         self.notes = [f"linear layers of each stage: {', '.join(map(str, _linear_layers(cut)))}"]
+
+    @property
+    def spans(self) -> list[Span]:
+        """When each action of each stage since the warm-up ran."""
+        return [Span(*span) for span in self.team.call("spans")] if self._options.trace else []
 
 
 def _linear_layers(stages: Sequence[nn.Module]) -> list[int]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from albench.engines.batch import Batch
 from albench.machine import LaneKind
+from albench.trace import Span
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,7 @@ class TrainerOptions:
     dtype: torch.dtype = torch.float32
     seed: int = 0
     trace: bool = False
-    """Keep a span a task, where the method has tasks."""
+    """Keep a span a task, or a step, where `albench.methods.span_unit` says that the method has such."""
     microbatches: int = 1
     """M, microbatches that a mini-batch is cut into, where the method does that."""
     replicas: int = 1
@@ -85,6 +86,11 @@ class Trainer(ABC):
     @abstractmethod
     def losses(self) -> list[dict[str, float]]:
         """The losses of the last mini-batch, one entry a component (one in all for BP)."""
+
+    @property
+    def spans(self) -> list[Span]:
+        """When each task or step since the warm-up ran, where the options ask for a trace and the method has one."""
+        return []
 
     def flops(self, batch: Batch) -> int | None:  # noqa: ARG002 - for those that count
         """Return the floating-point operations of the matrix products of one step on `batch`; None: not counted.

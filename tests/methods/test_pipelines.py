@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from albench.analysis.bubble import replayed_actions
 from albench.errors import UsageError
 from albench.methods.network import twin
 from albench.methods.pipelines import SCHEDULES, PipelineTrainer, stages_of
@@ -107,3 +108,35 @@ def test_more_stages_than_layers_are_refused_before_anything_starts():
 def test_which_stages_a_process_holds():
     assert [stages_of(rank, 3, "loop") for rank in range(3)] == [[0, 3], [1, 4], [2, 5]]
     assert [stages_of(rank, 3, "v") for rank in range(3)] == [[0, 5], [1, 4], [2, 3]]
+
+
+@pytest.mark.parametrize("method", SCHEDULES)
+def test_a_traced_run_trains_the_same_and_tells_every_action_once(method):
+    """Forward and backward of every stage on every microbatch, after those that it needs; and an update a process."""
+    data = batches(2, batch_size=16)
+    weights = []
+    for trace in (False, True):
+        trainer = PipelineTrainer(options(trace=trace), method=method)
+        try:
+            trainer.warm_up(data[:1])
+            trainer.train(trainer.prepare(data))
+            weights.append(trainer.team.call("weights"))
+            spans = trainer.spans
+            assert trace or spans == []
+        finally:
+            trainer.close()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    found = {(span.component, span.minibatch, span.action): span for span in spans}
+    assert len(found) == len(spans)
+    assert len([span for span in spans if span.action == "U"]) == 2 * 2
+    for stage in range(trainer.stages):
+        for k in range(2):
+            for m in range(4):
+                forward = found[stage, k, f"F{m}"]
+                backward = found.get((stage, k, f"B{m}")) or found[stage, k, f"I{m}"]
+                assert forward.end_seconds <= backward.start_seconds
+                assert (stage, k, f"I{m}") not in found or (stage, k, f"W{m}") in found
+                if stage:
+                    assert found[stage - 1, k, f"F{m}"].end_seconds <= forward.start_seconds
+                    assert forward.lane != found[stage - 1, k, f"F{m}"].lane or method == "zero-bubble"
+    assert len(replayed_actions(spans)) == len(spans)

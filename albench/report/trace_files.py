@@ -1,0 +1,37 @@
+"""Trace files: what ``albench trace`` leaves in its directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from albench.analysis.bubble import ideal
+from albench.errors import UsageError
+from albench.harness.whole_file import write_whole
+from albench.report.chrome_trace import chrome_json
+from albench.report.gantt import caption_of, gantt
+from albench.trace import Trace
+
+TRACE, GANTT = "trace.json", "gantt"
+
+
+def write_trace(trace: Trace, out: Path) -> list[Path]:
+    """Write a trace and its Gantt chart into the directory `out` and return the files; each appears whole or not at
+    all. A directory that cannot be written is a `UsageError`."""
+    drawing = gantt(trace)
+    contents: dict[str, str | bytes] = {TRACE: chrome_json(trace)}
+    contents |= {f"{GANTT}.svg": drawing.svg, f"{GANTT}.png": drawing.png}
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            write_whole(out / name, content)
+    except OSError as error:
+        raise UsageError(
+            f"the trace cannot be written into {out} ({error.strerror or error}): mend that, or give another "
+            "directory with --out"
+        ) from None
+    return [out / name for name in contents]
+
+
+def summary(trace: Trace) -> str:
+    """Return a trace in two lines for a terminal."""
+    return f"{trace.title}, {trace.sizes}\n{caption_of(trace, ideal(trace))}"
