@@ -1,4 +1,4 @@
-"""The command `albench project`: measured times of one lane, replayed on thousands."""
+"""Projecting: the command `albench project`, measured times of one lane replayed on thousands."""
 
 from __future__ import annotations
 

@@ -1,0 +1,119 @@
+"""Training: the commands that run one case outside a sweep, `albench train` and `albench trace`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from albench.commands.options import DataDirOption, NoProgressOption
+from albench.console import one_line_errors, out
+from albench.errors import UsageError
+from albench.harness import environment, traceable
+from albench.harness.availability import refuse_missing_cuda
+from albench.harness.recipe import Recipe
+
+
+def train(
+    method: Annotated[str, typer.Option(help="Such as al or bp; `albench list` names them.")],
+    dataset: Annotated[str, typer.Option(help="digits, mnist or synthetic.")] = "digits",
+    engine: Annotated[str | None, typer.Option(help="Engine; else the method's first.")] = None,
+    hidden_layers: Annotated[int, typer.Option(help="Depth ℓ.")] = 4,
+    width: Annotated[int, typer.Option(help="Units in a hidden layer.")] = 128,
+    bridge_width: Annotated[int | None, typer.Option(help="Units in the bridges' hidden layer; none: no such.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Batch size B.")] = 32,
+    epochs: Annotated[int, typer.Option(help="Times that every training instance is seen.")] = 20,
+    learning_rate: Annotated[float, typer.Option(help="Adam's base rate.")] = 1e-3,
+    lanes: Annotated[int | None, typer.Option(help="Lanes K, or BP's threads; else all cores where they help.")] = None,
+    microbatches: Annotated[
+        int | None, typer.Option(help="Microbatches M of pipelines of BP; else the fewest that can be.")
+    ] = None,
+    replicas: Annotated[int, typer.Option(help="Copies of the network, where the method has several.")] = 1,
+    device: Annotated[str, typer.Option(help="Where to run: cpu or cuda.")] = "cpu",
+    seed: Annotated[int, typer.Option(help="Seed of weights and data order.")] = 0,
+    data_dir: DataDirOption = None,
+    no_progress: NoProgressOption = False,
+) -> None:
+    """Train one network and print losses and held-out accuracy after every epoch."""
+    with one_line_errors():
+        recipe = Recipe(
+            method=method,
+            engine=engine,
+            dataset=dataset,
+            hidden_layers=hidden_layers,
+            width=width,
+            bridge_width=bridge_width,
+            batch_size=batch_size,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            lanes=lanes,
+            seed=seed,
+            microbatches=microbatches,
+            replicas=replicas,
+            device=device,
+        )
+        if device == "cuda":  # looking at a machine takes a while
+            refuse_missing_cuda(environment.describe())
+        from albench.harness import training  # torch takes seconds: only once the input is known to be good
+
+        training.train(recipe, data_dir=data_dir, console=out, plain=no_progress)
+
+
+def trace(
+    source: Annotated[Path | None, typer.Argument(metavar="DIR", help="Records, or a suite, with a case…")] = None,
+    key: Annotated[
+        str | None, typer.Argument(metavar="KEY", help="…of this key, which `albench list SUITE` prints.")
+    ] = None,
+    method: Annotated[str | None, typer.Option(help="al, bp, gpipe, …: without DIR and KEY.")] = None,
+    dataset: Annotated[str, typer.Option(help="digits, mnist or synthetic.")] = "digits",
+    engine: Annotated[str | None, typer.Option(help="Engine; else the method's first.")] = None,
+    hidden_layers: Annotated[int, typer.Option(help="Depth ℓ.")] = 8,
+    width: Annotated[int, typer.Option(help="Units in a hidden layer.")] = 512,
+    bridge_width: Annotated[int | None, typer.Option(help="Units in the bridges' hidden layer; none: no such.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Batch size B.")] = 128,
+    minibatches: Annotated[int | None, typer.Option(help="Mini-batches N; else 12, or the case's own.")] = None,
+    lanes: Annotated[int | None, typer.Option(help="Lanes K, or BP's threads; else all cores where they help.")] = None,
+    microbatches: Annotated[
+        int | None, typer.Option(help="Microbatches M of pipelines of BP; else the fewest that can be.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where to run: cpu or cuda.")] = "cpu",
+    seed: Annotated[int, typer.Option(help="Seed of weights and data order.")] = 0,
+    out_dir: Annotated[Path | None, typer.Option("--out", help="Directory; else traces/METHOD-ENGINE-KEY.")] = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Run one case and write when each task ran: a trace for ui.perfetto.dev, and a Gantt chart over the ideal."""
+    with one_line_errors(interrupted="nothing was written"):
+        if (method is None) == (source is None):
+            raise UsageError("give a method with --method, or the directory (or suite) and the key of a case")
+        if method is None:
+            plan = traceable.planned(traceable.recorded_case(source, key), minibatches)
+        else:
+            recipe = Recipe(
+                method=method,
+                engine=engine,
+                dataset=dataset,
+                hidden_layers=hidden_layers,
+                width=width,
+                bridge_width=bridge_width,
+                batch_size=batch_size,
+                epochs=1,
+                learning_rate=1e-3,
+                lanes=lanes,
+                seed=seed,
+                microbatches=microbatches,
+                device=device,
+            )
+            plan = traceable.planned(recipe.scenario(12 if minibatches is None else minibatches))
+        case = plan.scenario
+        if case.device == "cuda":
+            refuse_missing_cuda(environment.describe())
+        directory = traceable.writable(out_dir or Path("traces") / f"{case.method}-{case.engine}-{case.key}")
+        # torch and matplotlib take seconds: only once the input is known to be good
+        from albench.harness import tracing
+        from albench.report import trace_files
+
+        if (found := tracing.trace(plan, data_dir=data_dir)) is not None:
+            files = trace_files.write_trace(found, directory)
+            lines = [trace_files.summary(found), *found.notes, *map(str, files)]
+            out.print("\n".join(lines), markup=False, soft_wrap=True)
