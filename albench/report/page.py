@@ -59,6 +59,11 @@ def page_html(findings: Findings, drawings: Sequence[Drawing], *, command: str, 
         failure_words=f"{counted(len(findings.failures), 'scenario')} could not be measured.",
         speedup=_figure(drawings, "speedup-against-depth"),
         compared=any(regime.comparisons for regime in findings.sweeps),
+        across=[
+            _figure([drawing], "")
+            for drawing in drawings
+            if drawing.work is None and drawing.name != "speedup-against-depth"
+        ],
         contests=[_contest(contest, findings, drawings, i) for i, contest in enumerate(findings.contests, 1)],
         regimes=[_regime(regime, findings, drawings) for regime in findings.sweeps],
         parameters=[tabulation.parameter_table(regime) for regime in findings.regimes],
@@ -106,6 +111,11 @@ def _figure(drawings: Sequence[Drawing], name: str) -> dict[str, Any] | None:
     return {"drawing": drawing, "source": source}
 
 
+def _more_figures(drawings: Sequence[Drawing]) -> list[dict[str, Any] | None]:
+    """Return the figures beside time and accuracy that there are of one kind of work."""
+    return [_figure(drawings, name) for name in ("memory-against-depth", "speed-up-against-lanes", "usage-over-time")]
+
+
 def _regime(regime: Regime, findings: Findings, drawings: Sequence[Drawing]) -> dict[str, Any]:
     """Return what the page shows of one regime."""
     own = [drawing for drawing in drawings if drawing.work == regime.work]
@@ -115,6 +125,7 @@ def _regime(regime: Regime, findings: Findings, drawings: Sequence[Drawing]) -> 
         "rule_words": _rule_words(regime),
         "depth": _figure(own, "time-against-depth"),
         "instances": _figure(own, "time-against-instances"),
+        "more": _more_figures(own),
         "times": tabulation.time_table(regime),
         "verdicts": tabulation.verdict_table(regime),
         "single": single_points_sentence(regime),
@@ -136,12 +147,16 @@ def _regime(regime: Regime, findings: Findings, drawings: Sequence[Drawing]) -> 
 def _contest(contest: Contest, findings: Findings, drawings: Sequence[Drawing], place: int) -> dict[str, Any]:
     """Return what the page shows of the contest in this place; a regime of one point has no section of its own."""
     told = [regime for regime in findings.regimes if regime.work == contest.work and regime not in findings.sweeps]
+    # Where the same work is swept too, its further figures stand there; else with the first contest on it.
+    works = [*[regime.work for regime in findings.sweeps], *[one.work for one in findings.contests[: place - 1]]]
+    first = contest.work not in works
     return {
         "title": contest.title[0].upper() + contest.title[1:],
         "sentence": contest_sentence(contest),
         "fairness": fairness_sentence(contest),
         "no_measure": any(one.microbatches and not contest.one_lane_beside(one.engine) for one in contest.standings),
         "figure": _figure([drawing for drawing in drawings if drawing.name == f"standings-{place}"], ""),
+        "more": _more_figures([drawing for drawing in drawings if drawing.work == contest.work]) if first else [],
         "standings": standings_table(contest),
         "grids": grid_tables(contest),
         "failures": tabulation.failure_table(contest.failures, caption=f"Not measured, {contest.title}"),

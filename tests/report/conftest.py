@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from matplotlib import rc_context
 
 from albench.report import Findings, find, render
+from albench.report.drawing import Drawing
+from albench.report.figures import draw
+from albench.report.style import STYLE
 
 from . import made_up
 
@@ -14,9 +19,21 @@ HOSTILE = "</td><script>alert('x')</script> & \"quoted\" | *bold* [red]markup[/r
 COMMAND = 'albench report "reports/quick <start>"'
 
 
+@pytest.fixture
+def styled() -> Iterator[None]:
+    """The look of a report, put around figures that are drawn one by one."""
+    with rc_context(STYLE):
+        yield
+
+
 @pytest.fixture(scope="session")
 def findings() -> Findings:
     return find(made_up.everything())
+
+
+@pytest.fixture(scope="session")
+def drawings(findings: Findings) -> list[Drawing]:
+    return draw(findings)
 
 
 @pytest.fixture(scope="session")
