@@ -35,16 +35,18 @@ from albench.report.instances_figure import instances_depth, instances_drawing
 from albench.report.lanes_figure import lanes_drawing
 from albench.report.learning_figure import learning_drawing
 from albench.report.memory_figure import memory_drawing, memory_lines
-from albench.report.regimes import Work
+from albench.report.regimes import Regime, Work
 from albench.report.speedup_figure import speedup_drawing
-from albench.report.style import STYLE, looks
+from albench.report.style import STYLE, Look, looks
 from albench.report.usage_figure import usage_drawing
 
 T = TypeVar("T")
 
-MOST_OF_A_KIND = 4
-"""Kinds of work that are drawn in those figures that a reader needs a few of to see the point: a page must stay small
-enough to be mailed. The figures of time and accuracy are drawn for all."""
+MOST_OF_A_KIND = 3
+"""How many are drawn of those figures that a reader needs a few of to see the point: a page must stay small enough to
+be mailed, and quick to make."""
+MOST_WORKS = 8
+"""Of so many kinds of work time and accuracy are drawn."""
 
 
 def draw(findings: Findings) -> list[Drawing]:
@@ -60,30 +62,36 @@ def draw(findings: Findings) -> list[Drawing]:
         ]
         if any(len(regime.comparisons) > 1 for regime in findings.sweeps):
             drawings.append(speedup_drawing(findings.sweeps))
-        drawings += _few(findings.size_maps, lambda one, i: size_map_drawing(one, f"{i}-{one.axis}-al-over-bp"))
+        drawings += _few(findings.size_maps, lambda one, i: [size_map_drawing(one, f"{i}-{one.axis}-al-over-bp")])
         drawings += _few(
-            findings.batch_sweeps, lambda one, i: batch_drawing(one, look, f"{i}-throughput-against-batch-size")
+            findings.batch_sweeps, lambda one, i: [batch_drawing(one, look, f"{i}-throughput-against-batch-size")]
         )
-        for i, regime in enumerate(findings.sweeps, 1):
-            tag = _tag(i, regime.work)
-            if len(regime.depths) > 1:
-                drawings.append(depth_drawing(regime, look, tag))
-            if depth := instances_depth(regime):
-                drawings.append(instances_drawing(regime, depth, look, tag))
-            if (accuracy := findings.accuracy_of(regime)) and accuracy.depths > 1:
-                drawings.append(learning_drawing(regime, accuracy, tag))
+        drawings += _few(findings.sweeps, lambda regime, i: _of_regime(regime, findings, look, i), MOST_WORKS)
         deep = [accuracy for accuracy in findings.other_accuracies if accuracy.depths > 1]
-        drawings += [learning_drawing(None, accuracy, f"other-{i}") for i, accuracy in enumerate(deep, 1)]
+        drawings += _few(deep, lambda one, i: [learning_drawing(None, one, f"other-{i}")], MOST_WORKS)
         remembered = [
             (i, regime, resources)
             for i, regime in enumerate(findings.sweeps, 1)
             if (resources := findings.resources_of(regime.work)) and memory_lines(resources)[1]
         ]
-        drawings += _few(remembered, lambda one, _: memory_drawing(one[1], one[2], look, _tag(one[0], one[1].work)))
+        drawings += _few(remembered, lambda one, _: [memory_drawing(one[1], one[2], look, _tag(one[0], one[1].work))])
         drawings += _few(
-            findings.lane_sweeps, lambda one, i: lanes_drawing(one, f"{_tag(i, one.work)}-speed-up-against-lanes")
+            findings.lane_sweeps, lambda one, i: [lanes_drawing(one, f"{_tag(i, one.work)}-speed-up-against-lanes")]
         )
-        drawings += _few(findings.usages, lambda one, i: usage_drawing(one, f"{_tag(i, one.work)}-usage-over-time"))
+        drawings += _few(findings.usages, lambda one, i: [usage_drawing(one, f"{_tag(i, one.work)}-usage-over-time")])
+    return drawings
+
+
+def _of_regime(regime: Regime, findings: Findings, look: dict[str, Look], place: int) -> list[Drawing]:
+    """Draw time and accuracy of one kind of work."""
+    tag = _tag(place, regime.work)
+    drawings = []
+    if len(regime.depths) > 1:
+        drawings.append(depth_drawing(regime, look, tag))
+    if depth := instances_depth(regime):
+        drawings.append(instances_drawing(regime, depth, look, tag))
+    if (accuracy := findings.accuracy_of(regime)) and accuracy.depths > 1:
+        drawings.append(learning_drawing(regime, accuracy, tag))
     return drawings
 
 
@@ -92,11 +100,11 @@ def _tag(place: int, work: Work) -> str:
     return f"{place}-width-{work.width}-batch-{work.batch_size}"
 
 
-def _few(found: Sequence[T], drawn: Callable[[T, int], Drawing]) -> list[Drawing]:
+def _few(found: Sequence[T], drawn: Callable[[T, int], list[Drawing]], most: int = MOST_OF_A_KIND) -> list[Drawing]:
     """Draw a few of what was found, evenly spread, the first and the last among them; each says if there is more."""
-    places = thinned(range(len(found)), MOST_OF_A_KIND)
-    drawings = [drawn(found[place], place + 1) for place in places]
+    places = thinned(range(len(found)), most)
+    drawings = [drawing for place in places for drawing in drawn(found[place], place + 1)]
     if len(places) == len(found):
         return drawings
-    more = f" Of {len(found)} such figures {len(places)} are drawn; the tables hold all the numbers."
+    more = f" Drawn for {len(places)} of {len(found)}; the tables hold all the numbers."
     return [dataclasses.replace(drawing, limits=drawing.limits + more) for drawing in drawings]

@@ -4,7 +4,7 @@ import dataclasses
 
 import msgspec
 
-from albench.report.drawing import Drawing
+from albench.report.drawing import Drawing, smaller
 from albench.report.figures import _few, draw
 from albench.report.findings import find
 from albench.report.page import page_html
@@ -59,7 +59,12 @@ def test_a_few_of_many_are_drawn_the_first_and_the_last_among_them_and_each_says
     blank = Drawing(
         name="", title="", alt="", reading="", limits="Not all.", work=None, svg=b"", png=b"", width=1, height=1
     )
-    drawn = _few("abcdefg", lambda letter, place: dataclasses.replace(blank, name=f"{place}-{letter}"))
-    assert [one.name for one in drawn] == ["1-a", "3-c", "5-e", "7-g"]
-    assert {one.limits for one in drawn} == {"Not all. Of 7 such figures 4 are drawn; the tables hold all the numbers."}
-    assert _few("ab", lambda letter, place: blank) == [blank, blank]
+    drawn = _few("abcdefg", lambda letter, place: [dataclasses.replace(blank, name=f"{place}-{letter}")])
+    assert [one.name for one in drawn] == ["1-a", "4-d", "7-g"]
+    assert {one.limits for one in drawn} == {"Not all. Drawn for 3 of 7; the tables hold all the numbers."}
+    assert _few("ab", lambda letter, place: [blank]) == [blank, blank]
+
+
+def test_a_smaller_picture_is_the_same_picture():
+    svg = b'<g>\n  <!-- 12 -->\n   <path d="M 1.23456 -2.5 \nL 300.000001 4" transform="scale(0.015625)"/>\n</g>'
+    assert smaller(svg) == b'<g>\n\n<path d="M 1.23 -2.5\nL 300 4" transform="scale(0.015625)"/>\n</g>'
