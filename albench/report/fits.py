@@ -44,7 +44,9 @@ def fit_band(series: Series, instances: Array, hidden_layers: Array) -> tuple[Ar
         return None
     tail = 100 * (1 - CONFIDENCE) / 2
     low, high = np.percentile(resampled, [tail, 100 - tail], axis=0)
-    return _positive(low), _positive(high)
+    # Where a coefficient sits at zero, resamples can only move one way, and their middle may miss the fit itself.
+    line = np.asarray(series.verdict.predict(instances, hidden_layers, lanes), dtype=float)
+    return _positive(np.minimum(low, line)), _positive(np.maximum(high, line))
 
 
 def _positive(seconds: Array) -> Array:

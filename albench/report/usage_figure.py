@@ -83,8 +83,12 @@ def usage_drawing(usage: Usage, name: str) -> Drawing:
         name=name,
         title=f"Use of cores{' and GPU' if gpu else ''} over time, {usage.title}",
         alt="Means over the run: " + "; ".join(map(_told, usage.cases)) + ".",
-        reading="A lane that waits shows as a gap under the top: at the ends where a pipeline fills and drains, all "
-        "along where it waits for others."
+        reading=(
+            "A gap under the top is cores without work: at the ends while a pipeline fills and drains, elsewhere while "
+            "lanes wait for each other."
+            if usage.work.device == "cpu"
+            else "A gap under a GPU's utilisation is time in which no kernel ran, for whatever it waited."
+        )
         + (" Below: how much of the run each core worked, for whomever." if per_core else "")
         + (
             " Utilisation is NVML's: the share of its own last window in which any kernel ran."
