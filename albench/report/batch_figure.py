@@ -57,7 +57,8 @@ def _drawn(sweep: BatchSweep) -> BatchSweep:
     best: dict[str, tuple[int, float, str]] = {}
     for one in sweep.lines:
         size, point = one.points[-1]
-        best[one.method] = max(best.get(one.method, (0, 0.0, "")), (size, point.samples_per_second, one.name))
+        method = one.series.method
+        best[method] = max(best.get(method, (0, 0.0, "")), (size, point.samples_per_second, one.name))
     kept = {name for _, _, name in best.values()}
     return BatchSweep(
         title=sweep.title,

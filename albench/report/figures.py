@@ -52,7 +52,13 @@ MOST_WORKS = 8
 def draw(findings: Findings) -> list[Drawing]:
     """Draw all figures that the findings have data for; a single depth is no figure against depth."""
     everyone = [*findings.sweeps, *[regime for regime in findings.regimes if regime not in findings.sweeps]]
-    look = looks([series for regime in everyone for series in regime.everything])
+    look = looks(
+        [series for regime in everyone for series in regime.everything]
+        + [line.series for sweep in findings.batch_sweeps for line in sweep.lines]
+    )
+    works = {regime.work for regime in findings.regimes} | {contest.work for contest in findings.contests}
+    lane_sweeps = [one for one in findings.lane_sweeps if one.work in works]
+    usages = [one for one in findings.usages if one.work in works]
     drawings: list[Drawing] = []
     with rc_context(STYLE):
         drawings += [
@@ -76,9 +82,9 @@ def draw(findings: Findings) -> list[Drawing]:
         ]
         drawings += _few(remembered, lambda one, _: [memory_drawing(one[1], one[2], look, _tag(one[0], one[1].work))])
         drawings += _few(
-            findings.lane_sweeps, lambda one, i: [lanes_drawing(one, f"{_tag(i, one.work)}-speed-up-against-lanes")]
+            lane_sweeps, lambda one, i: [lanes_drawing(one, f"{_tag(i, one.work)}-speed-up-against-lanes")]
         )
-        drawings += _few(findings.usages, lambda one, i: [usage_drawing(one, f"{_tag(i, one.work)}-usage-over-time")])
+        drawings += _few(usages, lambda one, i: [usage_drawing(one, f"{_tag(i, one.work)}-usage-over-time")])
     return drawings
 
 

@@ -34,7 +34,9 @@ def memory_lines(resources: WorkResources | None) -> tuple[str, dict[str, dict[i
 
 def memory_drawing(regime: Regime, resources: WorkResources, look: dict[str, Look], tag: str) -> Drawing:
     """Draw MiB against ℓ, a line a series."""
-    place, lines = memory_lines(resources)
+    place, everyone = memory_lines(resources)
+    shown = {series.name for series in regime.series}
+    lines = {name: values for name, values in everyone.items() if name in shown}
     figure, axes = canvas(4.6)
     for name, values in lines.items():
         depths = sorted(values)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from albench.report.regimes import Comparison, Point, Regime, Work
+from albench.report.regimes import Comparison, Point, Regime, Series, Work
 
 Axis = Literal["batch_size", "width"]
 AXES: tuple[Axis, ...] = ("batch_size", "width")
@@ -28,10 +28,15 @@ FEWEST = 2
 class BatchLine:
     """One series over batch sizes, at one depth."""
 
-    name: str
-    method: str
+    series: Series
+    """The series at one of the batch sizes: what it is called and how it looks."""
     points: tuple[tuple[int, Point], ...]
     """(B, the point that tables show there), small batches first."""
+
+    @property
+    def name(self) -> str:
+        """What the line is called."""
+        return self.series.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,17 +101,13 @@ def size_maps_of(regimes: Sequence[Regime]) -> list[SizeMap]:
 def _batch_lines(alike: Sequence[Regime], depth: int) -> tuple[BatchLine, ...]:
     """Return the series that were run at a depth with several batch sizes."""
     points: dict[str, list[tuple[int, Point]]] = defaultdict(list)
-    methods: dict[str, str] = {}
+    found: dict[str, Series] = {}
     for regime in alike:
         for series in regime.series:
             if point := series.shown(depth, regime.minibatches):
                 points[series.name].append((regime.work.batch_size, point))
-                methods[series.name] = series.method
-    return tuple(
-        BatchLine(name=name, method=methods[name], points=tuple(found))
-        for name, found in points.items()
-        if len(found) >= FEWEST
-    )
+                found[series.name] = series
+    return tuple(BatchLine(series=found[name], points=tuple(own)) for name, own in points.items() if len(own) >= FEWEST)
 
 
 def _alike(regimes: Sequence[Regime], axis: Axis) -> list[tuple[str, list[Regime]]]:

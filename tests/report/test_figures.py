@@ -68,3 +68,11 @@ def test_a_few_of_many_are_drawn_the_first_and_the_last_among_them_and_each_says
 def test_a_smaller_picture_is_the_same_picture():
     svg = b'<g>\n  <!-- 12 -->\n   <path d="M 1.23456 -2.5 \nL 300.000001 4" transform="scale(0.015625)"/>\n</g>'
     assert smaller(svg) == b'<g>\n\n<path d="M 1.23 -2.5\nL 300 4" transform="scale(0.015625)"/>\n</g>'
+
+
+def test_work_that_is_not_shown_has_no_figure_of_its_own():
+    """A large report shows some of its kinds of work only, and draws nothing that no section would hold."""
+    found = find(records())
+    fewer = dataclasses.replace(found, regimes=found.regimes[:1])
+    works = {one.work for one in draw(fewer)} - {None}
+    assert works == {found.regimes[0].work}
