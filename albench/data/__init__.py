@@ -27,6 +27,9 @@ class DatasetEntry:
     """The module that loads it: a function ``load(data_dir, seed)``."""
     real: bool
     """Whether an accuracy on it means anything."""
+    training_instances: int | None = None
+    """How many instances an epoch has, so that a report can tell times in epochs without the data; None: what is drawn
+    has no epochs."""
 
 
 DATASETS: dict[str, DatasetEntry] = {
@@ -34,11 +37,13 @@ DATASETS: dict[str, DatasetEntry] = {
         description="1,797 handwritten digits of 8 × 8 pixels, bundled with scikit-learn: real, no download",
         module="albench.data.digits",
         real=True,
+        training_instances=1437,
     ),
     "mnist": DatasetEntry(
         description="70,000 handwritten digits of 28 × 28 pixels, in torchvision's layout under --data-dir",
         module="albench.data.mnist",
         real=True,
+        training_instances=60_000,
     ),
     "synthetic": DatasetEntry(
         description="random numbers with random labels: for timing only",

@@ -75,7 +75,7 @@ def _marks(axes: Axes, contest: Contest) -> None:
     for row, one in enumerate(contest.standings):
         look = SIDES[one.side][1]
         speeds = _samples_per_second(one)
-        ends = [[_reach(speeds.estimate - speeds.low)], [_reach(speeds.high - speeds.estimate)]]
+        ends = [[reach(speeds.estimate - speeds.low)], [reach(speeds.high - speeds.estimate)]]
         style = look.marks | ({"markerfacecolor": "white"} if _is_beaten_by_itself(one, contest.standings) else {})
         axes.errorbar([speeds.estimate], [row], xerr=ends, capsize=2.5, elinewidth=1.1, linestyle="none", **style)
 
@@ -88,7 +88,7 @@ def _samples_per_second(one: Standing) -> Interval:
     )
 
 
-def _reach(length: float) -> float:
+def reach(length: float) -> float:
     """Return a bar's length; an interval that does not exist has none."""
     return max(length, 0.0) if math.isfinite(length) else 0.0
 

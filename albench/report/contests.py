@@ -92,7 +92,7 @@ def _is_contest(records: Sequence[Record]) -> bool:
 def _contest(work: Work, hidden_layers: int, minibatches: int, *, title: str, records: Sequence[Record]) -> Contest:
     """Return the contest of records that all did the same work."""
     measured = [record for record in records if is_measured(record)]
-    standings = [_standing(name, group) for name, group in by_series(measured).items()]
+    standings = [standing_of(name, group) for name, group in by_series(measured).items()]
     return Contest(
         work=work,
         title=f"ℓ = {hidden_layers}, {title}, N = {minibatches}, {work.dataset}",
@@ -130,7 +130,7 @@ def side_of(method: str) -> Side:
     return "bp" if method == "bp" else "data-parallel"
 
 
-def _standing(name: str, records: Sequence[Record]) -> Standing:
+def standing_of(name: str, records: Sequence[Record]) -> Standing:
     """Return the standing of a contender from its rounds."""
     last, scenario = records[-1], records[-1].scenario
     known = {

@@ -25,8 +25,11 @@ from albench.report.accuracy import Accuracy, accuracies_of
 from albench.report.contests import Contest, contests_of
 from albench.report.failures import Failure, failures_of
 from albench.report.grouping import regimes_of, spread
+from albench.report.lane_sweeps import LaneSweep, lane_sweeps_of
 from albench.report.regimes import Regime, Work
 from albench.report.resources import WorkResources, resources_of
+from albench.report.sizes import BatchSweep, SizeMap, batch_sweeps_of, size_maps_of
+from albench.report.usage import Usage, usages_of
 from albench.report.words import counted, ends, number, percent
 
 GIBIBYTE = 2**30
@@ -62,6 +65,14 @@ class Findings:
     remarks: tuple[Remark, ...]
     resources: tuple[WorkResources, ...]
     """What the times were made of, a kind of work after the other."""
+    lane_sweeps: tuple[LaneSweep, ...]
+    """How everyone's speed grows with lanes, where several numbers of lanes were measured."""
+    batch_sweeps: tuple[BatchSweep, ...]
+    """Throughput against the batch size, where work differs in nothing else."""
+    size_maps: tuple[SizeMap, ...]
+    """AL's fastest over BP's fastest, over depth and another size."""
+    usages: tuple[Usage, ...]
+    """What was busy during the telling runs."""
     environment: tuple[Fact, ...]
     """The machine and the versions; a fact with several values is not the same in all records."""
     suites: tuple[str, ...]
@@ -120,10 +131,11 @@ def find(records: Sequence[Record], sweep_ends: Sequence[SweepEnd] = ()) -> Find
     timed = [record for record in good if record.scenario.purpose == "time"]
     trained = [record for record in good if record.scenario.purpose == "accuracy"]
     starts = sorted(record.started_at for record in records)
+    # Whoever is on a share of a GPU meets others in contests: a line of time against depth, beside the whole card or
+    # other numbers of shares, would compare hardware.
+    regimes = tuple(regimes_of([record for record in timed if record.scenario.lane_kind == "stream"]))
     return Findings(
-        # Whoever is on a share of a GPU meets others in contests: a line of time against depth, beside the whole card
-        # or other numbers of shares, would compare hardware.
-        regimes=tuple(regimes_of([record for record in timed if record.scenario.lane_kind == "stream"])),
+        regimes=regimes,
         contests=tuple(contests_of(records)),
         accuracies=tuple(accuracies_of(trained, timed)),
         failures=tuple(failures_of(records)),
@@ -139,6 +151,10 @@ def find(records: Sequence[Record], sweep_ends: Sequence[SweepEnd] = ()) -> Find
             *_sweep_ends(sweep_ends),
         ),
         resources=tuple(resources_of(timed)),
+        lane_sweeps=tuple(lane_sweeps_of(timed)),
+        batch_sweeps=tuple(batch_sweeps_of(regimes)),
+        size_maps=tuple(size_maps_of(regimes)),
+        usages=tuple(usages_of(regimes, timed)),
         environment=tuple(_environment(records)),
         suites=tuple(sorted({record.suite for record in records if record.suite})),
         seeds=tuple(sorted({record.scenario.seed for record in records})),

@@ -66,6 +66,11 @@ def page_html(findings: Findings, drawings: Sequence[Drawing], *, command: str, 
         failure_words=f"{counted(len(findings.failures), 'scenario')} could not be measured.",
         speedup=_figure(drawings, "speedup-against-depth"),
         compared=any(regime.comparisons for regime in shown.sweeps),
+        across=[
+            _figure([drawing], "")
+            for drawing in drawings
+            if drawing.work is None and drawing.name != "speedup-against-depth"
+        ],
         contests=[_contest(contest, shown, drawings, i) for i, contest in enumerate(shown.contests, 1)],
         regimes=[_regime(regime, shown, drawings) for regime in shown.sweeps],
         parameters=[tabulation.parameter_table(regime) for regime in shown.regimes],
@@ -102,6 +107,11 @@ def _figure(drawings: Sequence[Drawing], name: str) -> dict[str, Any] | None:
     return {"drawing": drawing, "source": source}
 
 
+def _more_figures(drawings: Sequence[Drawing]) -> list[dict[str, Any] | None]:
+    """Return the figures beside time and accuracy that there are of one kind of work."""
+    return [_figure(drawings, name) for name in ("memory-against-depth", "speed-up-against-lanes", "usage-over-time")]
+
+
 def _regime(regime: Regime, findings: Findings, drawings: Sequence[Drawing]) -> dict[str, Any]:
     """Return what the page shows of one regime."""
     own = [drawing for drawing in drawings if drawing.work == regime.work]
@@ -112,6 +122,7 @@ def _regime(regime: Regime, findings: Findings, drawings: Sequence[Drawing]) -> 
         "rule_words": _rule_words(regime),
         "depth": _figure(own, "time-against-depth"),
         "instances": _figure(own, "time-against-instances"),
+        "more": _more_figures(own),
         "times": tabulation.time_table(regime),
         "verdicts": tabulation.verdict_table(regime),
         "single": single_points_sentence(regime),
@@ -137,12 +148,15 @@ def _contest(contest: Contest, findings: Findings, drawings: Sequence[Drawing], 
     swept = {regime.work for regime in findings.sweeps}
     told = [regime for regime in findings.regimes if regime.work == contest.work and regime.work not in swept]
     cut = partial(_cut, most=rows_shown(findings))
+    # Where the same work is swept too, its further figures stand there; else with the first contest on it.
+    first = contest.work not in swept | {one.work for one in findings.contests[: place - 1]}
     return {
         "title": contest.title[0].upper() + contest.title[1:],
         "sentence": contest_sentence(contest),
         "fairness": fairness_sentence(contest),
         "no_measure": any(one.microbatches and not contest.one_lane_beside(one.engine) for one in contest.standings),
         "figure": _figure([drawing for drawing in drawings if drawing.name == f"standings-{place}"], ""),
+        "more": _more_figures([drawing for drawing in drawings if drawing.work == contest.work]) if first else [],
         "standings": cut(standings_table(contest)),
         "grids": grid_tables(contest),
         "failures": tabulation.failure_table(contest.failures, caption=f"Not measured, {contest.title}"),

@@ -16,6 +16,7 @@ from functools import cached_property
 
 from albench.analysis.complexity import Verdict, product_ratio
 from albench.analysis.statistics import Interval
+from albench.data import dataset_named
 from albench.harness.scenario import Scenario
 from albench.methods import lanes_run_components
 
@@ -36,6 +37,12 @@ class Work:
     def of(cls, scenario: Scenario) -> Work:
         """Return the work of a scenario."""
         return cls(**{name: getattr(scenario, name) for name in cls.__dataclass_fields__})
+
+    @property
+    def epoch_minibatches(self) -> float | None:
+        """Mini-batches that hold as many instances as the data set trains on; None where no epoch means anything."""
+        instances = dataset_named(self.dataset).training_instances
+        return None if instances is None else instances / self.batch_size
 
     @property
     def order(self) -> tuple[object, ...]:
@@ -79,6 +86,14 @@ class Point:
     def samples_per_second(self) -> float:
         """Training instances a second."""
         return self.instances / self.seconds.estimate
+
+    @property
+    def rate(self) -> Interval:
+        """Training instances a second with their interval: the longest time gives the least."""
+        seconds = self.seconds
+        return Interval(
+            self.samples_per_second, self.instances / seconds.high, self.instances / seconds.low, seconds.confidence
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -93,7 +93,9 @@ def _host_memory(record: Record) -> float | None:
 
 
 def _device_memory(record: Record) -> float | None:
-    return None if record.memory is None else record.memory.device_peak_bytes
+    if record.memory is None or record.memory.device_peak_bytes is None:
+        return None
+    return max(record.memory.device_peak_bytes - (record.memory.device_baseline_bytes or 0), 0)
 
 
 READ: dict[str, tuple[Callable[[Record], float | None], Callable[[float], str]]] = {

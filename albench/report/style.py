@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from matplotlib.colors import LinearSegmentedColormap
+
 from albench.report.regimes import Series
 
 INK = "#1f2328"
@@ -48,6 +50,11 @@ STYLE: Any = {
     "svg.hashsalt": "albench",  # the same records give the same file
 }
 """matplotlib's settings, put around drawing and saving. Their type differs from release to release, hence Any."""
+
+BAND_OPACITY = 0.16
+"""Of the band around a fit: marks and lines of other series show through."""
+DIVERGING = LinearSegmentedColormap.from_list("albench", ["#D55E00", "#ffffff", "#0072B2"])
+"""From a loss over a draw to a win."""
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9")
 MARKERS = ("o", "^", "D", "v", "P")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from albench.data import load_dataset
+from albench.data import DATASETS, load_dataset
 from albench.errors import UsageError
 
 
@@ -14,6 +14,7 @@ def test_digits_are_split_for_good():
     digits = load_dataset("digits")
     assert digits.train_x.shape == (1437, 64)
     assert digits.held_out_x.shape == (360, 64)
+    assert DATASETS["digits"].training_instances == len(digits.train_x), "a report tells epochs without loading them"
     assert digits.train_x.mean(0).abs().max() < 1e-6, "centred by the training instances"
     assert digits.train_x.abs().max() <= 1
     assert set(digits.train_y.tolist()) == set(digits.held_out_y.tolist()) == set(range(10))

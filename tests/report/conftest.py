@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
+from matplotlib import rc_context
 
 from albench.report import Findings, find, render, side_by_side
+from albench.report.drawing import Drawing
+from albench.report.figures import draw
 from albench.report.side_by_side import SideBySide
+from albench.report.style import STYLE
 
 from . import made_up
 
 HOSTILE = "</td><script>alert('x')</script> & \"quoted\" | *bold* [red]markup[/red] `tick`"
 COMMAND = 'albench report "reports/quick <start>"'
+
+
+@pytest.fixture
+def styled() -> Iterator[None]:
+    """The look of a report, put around figures that are drawn one by one."""
+    with rc_context(STYLE):
+        yield
 
 
 def pair_of(**environment: object) -> SideBySide:
@@ -37,6 +49,11 @@ def pair_of(**environment: object) -> SideBySide:
 @pytest.fixture(scope="session")
 def findings() -> Findings:
     return find(made_up.everything())
+
+
+@pytest.fixture(scope="session")
+def drawings(findings: Findings) -> list[Drawing]:
+    return draw(findings)
 
 
 @pytest.fixture(scope="session")

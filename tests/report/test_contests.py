@@ -227,11 +227,17 @@ def test_a_contest_of_one_point_does_not_drown_in_undecided_verdicts(tmp_path: P
     assert "Only 1 depth measured" not in outline.text
     assert "Verdicts," not in outline.text
     images = [attributes["alt"] for tag, attributes in outline.tags if tag == "img"]
-    assert [alt.partition(":")[0] for alt in images] == ["Training instances a second"] * 2
+    told = ["Training instances a second", "Times as fast as on one lane"]
+    assert [alt.partition(":")[0] for alt in images] == told * 2
     assert "Who trains a network fastest on the same lanes?" in outline.text
     assert "product share" not in outline.text
     assert plain(contest_sentence(found.contests[0])) in outline.text
-    assert {file.stem for file in (tmp_path / "figures").iterdir()} == {"standings-1", "standings-2"}
+    assert {file.stem for file in (tmp_path / "figures").iterdir()} == {
+        "standings-1",
+        "standings-2",
+        "1-width-1024-batch-256-speed-up-against-lanes",
+        "2-width-1024-batch-256-speed-up-against-lanes",
+    }
 
 
 def test_a_sweep_beside_a_contest_keeps_its_verdicts(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 from albench.report import Findings
-from albench.report.figures import draw
+from albench.report.drawing import Drawing
 from albench.report.style import looks
 from albench.report.summary import COLUMNS
 
@@ -14,9 +14,9 @@ from .conftest import HOSTILE
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def test_each_figure_is_there_twice_and_is_not_empty(rendered: Path, findings: Findings) -> None:
-    names = {drawing.name for drawing in draw(findings)}
-    assert len(names) == 7
+def test_each_figure_is_there_twice_and_is_not_empty(rendered: Path, drawings: list[Drawing]) -> None:
+    names = {drawing.name for drawing in drawings}
+    assert len(names) == 9
     for name in names:
         svg = ElementTree.parse(rendered / "figures" / f"{name}.svg").getroot()
         assert svg.tag == f"{SVG}svg"
@@ -27,12 +27,12 @@ def test_each_figure_is_there_twice_and_is_not_empty(rendered: Path, findings: F
         assert len(png) > 10_000
 
 
-def test_each_figure_says_what_it_shows_how_to_read_it_and_what_it_does_not_show(findings: Findings) -> None:
-    for drawing in draw(findings):
+def test_each_figure_says_what_it_shows_how_to_read_it_and_what_it_does_not_show(drawings: list[Drawing]) -> None:
+    for drawing in drawings:
         assert drawing.alt.endswith(".")
         assert len(drawing.reading) > 40
         assert "not " in drawing.limits
-    depth = next(drawing for drawing in draw(findings) if drawing.name.endswith("time-against-depth"))
+    depth = next(drawing for drawing in drawings if drawing.name.endswith("time-against-depth"))
     assert "(projected)" in depth.alt
     assert "Hollow marks on dashed lines are projected" in depth.reading
     assert "the 2 lanes of AL threads, 2 lanes are full (ℓ/2 = K)" in depth.reading

@@ -118,7 +118,7 @@ def test_numbers_are_there_for_a_script_to_sort_by(outline: Outline, findings: F
 
 def test_every_figure_has_words_and_every_table_a_caption(outline: Outline) -> None:
     pictures = [values for tag, values in outline.tags if tag == "img"]
-    assert len(pictures) == 7
+    assert len(pictures) == 9
     assert all(len(values.get("alt") or "") > 60 for values in pictures)
     assert all((values.get("src") or "").startswith("data:image/svg+xml;base64,") for values in pictures)
     tags = [tag for tag, _ in outline.tags]

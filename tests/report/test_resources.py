@@ -79,6 +79,19 @@ def test_memory_is_what_training_took_beyond_what_was_there():
     assert only([record(0, memory=memory), record(1)]).cases[0].used["host memory, MiB"] == 200 * 2**20
 
 
+def test_memory_of_a_device_is_told_without_the_data_that_lay_there_before():
+    memory = Memory(
+        minibatches=4,
+        host_peak_bytes=1,
+        host_baseline_bytes=1,
+        process_peak_bytes=[],
+        host_method="",
+        device_peak_bytes=300,
+        device_baseline_bytes=100,
+    )
+    assert only([record(0, memory=memory)]).cases[0].used["device memory, MiB"] == 200
+
+
 def test_what_one_case_lacks_is_a_gap_and_what_all_lack_no_column():
     deep = msgspec.structs.replace(record(0), scenario=dataclasses.replace(BP, hidden_layers=16))
     work = only([record(0, telemetry=telemetry(1.0)), deep])
