@@ -1,12 +1,16 @@
 """The command line as a user meets it: real processes, bad input in one line, reports from real runs."""
 
+import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
+from albench import cli
 from albench.harness.control import without_controls
 from albench.harness.records import read
 from tests.data.test_data import write_mnist
@@ -74,12 +78,18 @@ def test_bad_input_gets_one_line_and_status_2(case, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("hello\n")
     (tmp_path / "other.json").write_text('{"benchmarks": [{"name": "x", "extra_info": {}}]}')
     names = {"out": tmp_path / "out", "file": tmp_path / "file", "json": tmp_path / "other.json"}
-    result = albench(*[argument.format(**names) for argument in arguments])
-    assert result.returncode == 2, result.stderr
+    result = CliRunner().invoke(cli.app, [argument.format(**names) for argument in arguments])
+    assert result.exit_code == 2, result.stderr
     lines = result.stderr.strip().splitlines()
     assert len(lines) == 1, result.stderr
     assert lines[0].startswith("albench: ")
     assert words in lines[0]
+
+
+def test_a_process_of_its_own_ends_with_the_status_and_no_traceback():
+    result = albench("train", "--method", "al", "--hidden-layers", "3")
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1), result.stderr
+    assert result.stderr.startswith("albench: hidden layers is 3")
 
 
 def test_corrupt_data_is_refused(tmp_path):
@@ -92,13 +102,13 @@ def test_corrupt_data_is_refused(tmp_path):
 
 
 def test_list_and_env():
-    listed = albench("list")
-    assert listed.returncode == 0
+    listed = CliRunner().invoke(cli.app, ["list"])
+    assert listed.exit_code == 0
     assert all(name in listed.stdout for name in ("quickstart", "depth", "digits", "fused", "bp"))
-    cases = albench("list", "quick")
+    cases = CliRunner().invoke(cli.app, ["list", "quick"])
     assert "cases, very roughly" in cases.stdout
-    machine = albench("env")
-    assert machine.returncode == 0
+    machine = CliRunner().invoke(cli.app, ["env"])
+    assert machine.exit_code == 0
     assert all(name in machine.stdout for name in ("torch", "threads", "usable cores", "GPU", "SM shares"))
 
 
@@ -122,14 +132,24 @@ def test_train_prints_a_line_an_epoch(arguments):
     assert ("9 lanes asked for, 2 used" in result.stdout) == ("9" in arguments)
 
 
+QUICK = ("run", "quick", "--hidden-layers", "2,4,8", "--minibatches", "4,8,16", "--rounds", "1", "--no-progress")
+
+
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory):
-    """A real sweep of a minute's fraction: every engine, three depths, three n."""
-    out = tmp_path_factory.mktemp("sweep")
-    result = albench(
-        "run", "quick", "--hidden-layers", "2,4,8", "--minibatches", "4,8,16", "--rounds", "1", "--no-progress",
-        "--out", out,
-    )  # fmt: skip
+    """A real sweep of a minute's fraction: every engine, three depths, three n. One for all workers of pytest-xdist."""
+    shared = tmp_path_factory.getbasetemp()
+    shared = (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / "sweep-of-all"
+    shared.mkdir(exist_ok=True)
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        said = shared / "said.json"
+        if not said.exists():
+            result = albench(*QUICK, "--out", shared / "out")
+            said.write_text(json.dumps([result.returncode, result.stdout, result.stderr]))
+    out = tmp_path_factory.mktemp("sweep") / "out"
+    shutil.copytree(shared / "out", out)
+    result = subprocess.CompletedProcess(QUICK, *json.loads(said.read_text()))
     assert result.returncode == 0, result.stderr
     return out, result
 
@@ -143,7 +163,7 @@ def test_run_measures_prints_and_writes_a_report(sweep):
     assert result.stdout.count(" left)") == len(records), "plain lines, one a case"
     assert "\x1b[" not in result.stdout, "no terminal codes where there is no terminal"
     assert {path.name for path in out.iterdir()} == {
-        "records.jsonl", "index.html", "figures", "summary.md", "summary.csv",
+        "records.jsonl", "sweeps.jsonl", "index.html", "figures", "summary.md", "summary.csv",
     }  # fmt: skip
     page = (out / "index.html").read_text()
     assert "albench run quick" in page, "the command that reproduces the page stands on it"
@@ -165,9 +185,7 @@ def test_capped_lanes_are_noted_in_the_record(sweep):
 def test_running_again_measures_nothing_anew(sweep):
     out, _ = sweep
     before = (out / "records.jsonl").read_bytes()
-    again = albench(
-        "run", "quick", "--hidden-layers", "2,4,8", "--minibatches", "4,8,16", "--rounds", "1", "--out", out
-    )
+    again = albench(*QUICK, "--out", out)
     assert again.returncode == 0
     assert "0 cases measured now" in again.stdout
     assert (out / "records.jsonl").read_bytes() == before
@@ -212,7 +230,7 @@ def test_nothing_measured_is_status_1(tmp_path):
 def test_benchmarks_run_and_render(tmp_path):
     """Both spellings of the option; the JSON file becomes a report like any records."""
     file = tmp_path / "b.json"
-    command = [sys.executable, "-m", "pytest", "-q", "--smoke", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", "--smoke", "-p", "no:cacheprovider", "-k", "bp-eager"]
     # pytest-benchmark does nothing in a worker of pytest-xdist, and this run is not one.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
     for options in (["--benchmark", "benchmarks/test_samples.py", "--benchmark-json", str(file)],
