@@ -8,6 +8,7 @@ was projected says so in the sentence.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 from albench.report.accuracy import Accuracy, DepthGap, depth_gap
@@ -227,7 +228,7 @@ def accuracy_sentence(accuracy: Accuracy, gap: DepthGap) -> str:
 def layer_words(regime: Regime, series: Series) -> str:
     """Say what an extra layer costs a series, BP's extra layer being the measure."""
     ratio = regime.product_ratio(series)
-    if ratio is None or regime.baseline is None:
+    if ratio is None or regime.baseline is None or math.isnan(ratio.estimate):  # where BP's own law was not found
         return ""
     size = f"{percent(ratio.estimate)} of" if ratio.estimate < 1.5 else f"{number(ratio.estimate, 2)} times"
     return f"an extra layer costs it {size} what it costs {regime.baseline.name}"

@@ -32,7 +32,7 @@ FEWEST_ROWS = 60
 """Rows that such a table has at least."""
 LISTED = 50
 """Scenarios of a remark, and remarks, that are spelt out on the page."""
-SERIES_SHOWN = 20
+SERIES_SHOWN = 32
 """Series of a section: more colours than anyone tells apart, and the longest legend that leaves a figure its room."""
 CONTENDERS_SHOWN = 60
 """Contenders of a contest, a row each in its figure, which is a screen and a half high then."""

@@ -1,9 +1,14 @@
 """The sentences that a reader takes away."""
 
+import math
+import types
+from typing import Any, cast
+
 import pytest
 
+from albench.analysis.statistics import Interval
 from albench.report import find, headline
-from albench.report.answers import answers, series_sentence
+from albench.report.answers import answers, layer_words, series_sentence
 from albench.report.findings import Findings
 
 from . import made_up
@@ -87,3 +92,10 @@ def test_deep_al_that_learns_is_not_called_bad() -> None:
     (answer,) = answers(find(records))
     assert answer.caveat == ""
     assert answer.tone == "good"
+
+
+def test_what_is_not_known_is_not_worded() -> None:
+    """BP's own law may be undecided, with too few n of its fastest engine: nothing is a share of that."""
+    unknown = Interval(math.nan, math.nan, math.nan)
+    regime = types.SimpleNamespace(product_ratio=lambda _: unknown, baseline=types.SimpleNamespace(name="BP"))
+    assert layer_words(cast(Any, regime), cast(Any, None)) == ""
