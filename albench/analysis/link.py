@@ -63,8 +63,11 @@ def link_through(small: tuple[int, float], large: tuple[int, float]) -> Link:
 
 
 def latency_seconds(text: str) -> float:
-    """Return a latency such as "5us", "0.1 ms" or, in seconds, "5e-6"."""
-    return _with_unit(text, SECONDS, "s", "link latency", "5us")
+    """Return a latency such as "5us", "0.1 ms" or, in seconds, "5e-6"; over a second is a unit that was forgotten."""
+    seconds = _with_unit(text, SECONDS, "s", "link latency", "5us")
+    if seconds > 1:
+        raise UsageError(f"link latency is {text!r}, over a second: give it with its unit, such as 5us")
+    return seconds
 
 
 def bytes_per_second(text: str) -> float:

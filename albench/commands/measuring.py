@@ -186,6 +186,15 @@ def run(
             seeds=numbers(seed, "--seed"),
         )
         scenarios = suites.suite_scenarios(chosen, overrides.over(changes.overrides), name=suite)
+        limits = sweep_file.limits_of(
+            chosen,
+            changes,
+            rounds=rounds,
+            sweep_seconds=time_limit,
+            case_seconds=case_limit,
+            relative_half_width=half_width,
+            control=control,
+        )
         if dry_run:
             for one in overview.cases(scenarios, suite):
                 out.print(one)
@@ -194,15 +203,7 @@ def run(
             Path(suite).stem,
             scenarios,
             out_dir or Path("reports") / f"run-{Path(suite).stem}",
-            sweep_file.limits_of(
-                chosen,
-                changes,
-                rounds=rounds,
-                sweep_seconds=time_limit,
-                case_seconds=case_limit,
-                relative_half_width=half_width,
-                control=control,
-            ),
+            limits,
             no_progress=no_progress,
             data_dir=data_dir,
             order_seed=order_seed,

@@ -17,6 +17,8 @@ from albench.harness import export as exporting
 from albench.harness import schema as schemas
 from albench.harness.run_pair import pair_runs, read_run, same_run
 
+INTERRUPTED = "give the command again"
+
 
 def report(
     sources: Annotated[
@@ -34,7 +36,7 @@ def report(
     ] = None,
 ) -> None:
     """Render records as a page, figures and tables; two runs, A and B, as a page that has them side by side."""
-    with one_line_errors():
+    with one_line_errors(interrupted=INTERRUPTED):
         given = [*(sources or ()), *([from_benchmark] if from_benchmark else ())]
         if not given or (from_benchmark and sources):
             raise UsageError("give either a directory with records or --from-benchmark FILE.json")
@@ -85,14 +87,14 @@ def export(
     ] = None,
 ) -> None:
     """Write records as a table, or as one JSON array, for other programs."""
-    with one_line_errors():
+    with one_line_errors(interrupted=INTERRUPTED):
         count = exporting.export(sources, out_file, form)
         out.print(f"{count} records: {out_file}", markup=False)
 
 
 def schema() -> None:
     """Print the JSON Schema of a record, one line of a records.jsonl."""
-    with one_line_errors():
+    with one_line_errors(interrupted=INTERRUPTED):
         typer.echo(schemas.published(), nl=False)
 
 
@@ -107,7 +109,7 @@ def compare(
     markdown: Annotated[Path | None, typer.Option(help="A file for the same tables in Markdown.")] = None,
 ) -> None:
     """Say which cases became faster or slower from run A to run B, and where that cannot be told."""
-    with one_line_errors():
+    with one_line_errors(interrupted=INTERRUPTED):
         threshold = parse_percentage(noise, "--noise")
         conditions = parse_conditions(fail_on or (), noise=threshold)
         pair = pair_runs(read_run(before), read_run(after))

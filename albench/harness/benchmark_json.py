@@ -8,6 +8,7 @@ benchmarks that failed; their records stand in a list beside its own.
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable
@@ -71,6 +72,8 @@ def read(path: Path) -> list[Record]:
                 raise UsageError(
                     f"{path} holds no single times: save with --benchmark-json, or with --benchmark-save-data too"
                 )
+            if not all(0 < float(one) < math.inf for one in benchmark["stats"]["data"]):
+                raise UsageError(f"{path} holds times that are none: {remedy}")
             record = converted(benchmark["extra_info"][EXTRA_INFO_KEY], where=str(path))
             found += [msgspec.structs.replace(record, seconds=float(one)) for one in benchmark["stats"]["data"]]
         found += [converted(record, where=str(path)) for record in content.get(FAILED_KEY, [])]
@@ -78,7 +81,7 @@ def read(path: Path) -> list[Record]:
         raise UsageError(f"{path} cannot be read ({error.strerror}): {remedy}") from None
     except UsageError:
         raise
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError, msgspec.ValidationError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise UsageError(
             f"{path} is not a pytest-benchmark file of albench ({type(error).__name__}: {error}): {remedy}"
         ) from None

@@ -39,7 +39,7 @@ VERSION_1 = _Names("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inac
 def _groups() -> Iterator[tuple[Path, _Names]]:
     """Yield the groups of this process that may limit its memory, each with those around it."""
     try:
-        lines = MEMBERSHIP.read_text().splitlines()
+        lines = MEMBERSHIP.read_text(errors="surrogateescape").splitlines()
     except OSError:
         lines = ["0::/"]
     for line in lines:

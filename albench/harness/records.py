@@ -37,6 +37,9 @@ VERSION = 2
 this version take records without it, and skip fields that they do not know."""
 FILE_NAME = "records.jsonl"
 
+SHORTEST, LONGEST = 1e-9, 1e9
+"""Seconds: a clock's tick, and thirty years."""
+
 Status = Literal["measured", "failed", "timed-out", "out-of-memory", "skipped"]
 
 
@@ -105,6 +108,17 @@ class Record(msgspec.Struct, kw_only=True, frozen=True, tag_field="format", tag=
     """Where there is none: why."""
     notes: list[str] = []
     """What a reader should know, such as lanes that were capped."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no case can have taken: whoever works with records need not ask again."""
+        if self.seconds is not None and not (self.seconds == 0 or SHORTEST <= self.seconds <= LONGEST):
+            raise ValueError(f"seconds is {self.seconds}: not the time of a case")
+        for one in self.task_seconds or ():
+            if not SHORTEST <= one <= LONGEST:
+                raise ValueError(f"task_seconds holds {one}: not the time of a task")
+        for name in ("lanes", "components"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"{name} is {value}: at least 1 there must have been")
 
 
 class RecordWarning(RuntimeWarning):

@@ -33,7 +33,7 @@ from albench.harness.instruments import Instruments
 from albench.harness.isolation import run_isolated
 from albench.harness.outcome import Failure
 from albench.harness.records import Record, RecordFile, is_measured
-from albench.harness.scenario import TIMED, Scenario
+from albench.harness.scenario import LARGEST, TIMED, Scenario
 
 REFUSALS = 3
 """So many cases that are refused before any is run end a sweep: a missing data directory would fail every one alike."""
@@ -128,6 +128,8 @@ def run_sweep(
     """
     if not scenarios:
         raise UsageError("there is no scenario to run: widen the filters")
+    if abs(order_seed) > LARGEST:
+        raise UsageError(f"order seed is {order_seed}: give a whole number from {-LARGEST} to {LARGEST}")
     scenarios = list(dict.fromkeys(scenarios))
     surroundings = environment.describe()
     keys = {scenario.key for scenario in scenarios}
@@ -221,7 +223,8 @@ class _Runner:
             if not on_time:
                 self.sweep.stopped_because = f"the time limit of {self.limits.sweep_seconds:g} s was reached"
                 return
-        self.sweep.stopped_because = f"all {self.limits.rounds} rounds are done"
+        rounds = self.limits.rounds
+        self.sweep.stopped_because = f"all {rounds} rounds are done" if rounds > 1 else "the only round is done"
 
     def _round(self, number: int) -> bool:
         """Run one round, and what was flagged in it once more; return False where time was up before its end."""
@@ -269,9 +272,9 @@ class _Runner:
         self._control()
         self.progress.started(scenario, number)
         record, refused = self._measured(scenario, number)
-        self.sweep.run += 1
         self.progress.finished(record, estimated_seconds(scenario))
         if not refused:
+            self.sweep.run += 1
             self.accepted = True
             self._keep(record)
             return

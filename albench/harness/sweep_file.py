@@ -50,10 +50,12 @@ from albench.methods import method_named
 Table = Mapping[str, Any]
 
 Whole = Annotated[int, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
+Bytes = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 Wholes = Annotated[tuple[Whole, ...], msgspec.Meta(min_length=1)]
 Names = Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
 
 WHOLE = "a whole number, such as 2"
+BYTES = "a whole number of bytes, such as 4_294_967_296"
 WHOLES = "a list of whole numbers, such as [2, 8, 32]"
 NUMBER = "a number, such as 0.5"
 NAME = "a name in quotation marks"
@@ -64,7 +66,7 @@ LIMIT_KEYS: dict[str, tuple[Any, str]] = {
     "rounds": (Whole, WHOLE),
     "sweep_seconds": (float, NUMBER),
     "case_seconds": (float, NUMBER),
-    "case_bytes": (Whole, WHOLE),
+    "case_bytes": (Bytes, BYTES),
     "relative_half_width": (float, NUMBER),
 }
 AXIS_KEYS: dict[str, tuple[Any, str]] = {

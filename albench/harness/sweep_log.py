@@ -10,10 +10,15 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
+from albench.harness.records import FILE_NAME as RECORDS_NAME
+
 FILE_NAME = "sweeps.jsonl"
+LONGEST_SECONDS = 1e9
+"""Thirty years: no sweep ran for longer."""
 
 
 class SweepEnd(msgspec.Struct, kw_only=True, frozen=True, tag_field="format", tag="albench-sweep"):
@@ -24,11 +29,11 @@ class SweepEnd(msgspec.Struct, kw_only=True, frozen=True, tag_field="format", ta
     """Seed of the shuffled order."""
     started_at: str
     """ISO 8601 with time zone."""
-    seconds: float
+    seconds: Annotated[float, msgspec.Meta(ge=0, le=LONGEST_SECONDS)]
     """Wall time of the run."""
-    cases: int
+    cases: Annotated[int, msgspec.Meta(ge=0)]
     """Cases that were run, controls and what is around them aside."""
-    resumed: int
+    resumed: Annotated[int, msgspec.Meta(ge=0)]
     """Cases that were on file already."""
     stopped_because: str
     """Why there were no more rounds, or what broke it off."""
@@ -36,18 +41,22 @@ class SweepEnd(msgspec.Struct, kw_only=True, frozen=True, tag_field="format", ta
 
 def append(directory: Path, end: SweepEnd) -> None:
     """Write one line; where the disk does not take it, the records have said so already."""
+    # The line break comes first too: whatever a full disk left of a line before is a line of its own then.
     with contextlib.suppress(OSError), (directory / FILE_NAME).open("ab") as stream:
-        stream.write(msgspec.json.encode(end) + b"\n")
+        stream.write(b"\n" + msgspec.json.encode(end) + b"\n")
         stream.flush()
         os.fsync(stream.fileno())
 
 
 def read(path: Path) -> list[SweepEnd]:
-    """Return what the log beside a directory's records says; lines that are none, and a log that is not there, are
-    nothing.
+    """Return what the log beside the records of a directory, or beside its ``records.jsonl``, says.
+
+    Lines that are none, and a log that is not there, are nothing.
     """
-    file = (path if path.is_dir() else path.parent) / FILE_NAME
     try:
+        if not path.is_dir() and path.name != RECORDS_NAME:
+            return []
+        file = (path if path.is_dir() else path.parent) / FILE_NAME
         lines = file.read_bytes().splitlines()
     except OSError:
         return []

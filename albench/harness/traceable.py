@@ -87,7 +87,8 @@ def _spans_of_a_minibatch(scenario: Scenario) -> int:
 def _refuse_several_hosts() -> None:
     """Raise `UsageError` where a launcher started processes on several hosts."""
     size = launched_processes() or 1
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", size))
+    local = os.environ.get("LOCAL_WORLD_SIZE", str(size))
+    here = int(local) if local.isdecimal() else size
     if size > here:
         raise UsageError(
             f"{here} of {size} processes are on this host, and clocks of different hosts are apart: trace on one host"

@@ -17,6 +17,7 @@ from albench.analysis.comparison import VERDICTS, Comparison, Judged, Verdict
 from albench.analysis.statistics import CONFIDENCE, Interval
 from albench.errors import UsageError
 from albench.harness.run_pair import RunPair, Unpaired
+from albench.harness.whole_file import write_whole
 from albench.report.tables import Cell, Row, Table, markdown, markdown_text, number_cell, terminal
 from albench.report.words import counted, ends, number
 
@@ -33,7 +34,10 @@ def show(pair: RunPair, comparison: Comparison, *, console: Console, markdown_fi
     if markdown_file is not None:
         content = "\n".join([*map(markdown, tables), markdown_text(summary)]) + "\n"
         try:
-            markdown_file.write_text(content, encoding="utf-8")
+            if markdown_file.is_file() or not markdown_file.exists():
+                write_whole(markdown_file, content)
+            else:  # such as /dev/stdout, in whose place nothing can be put
+                markdown_file.write_text(content, encoding="utf-8")
         except OSError as error:
             raise UsageError(f"{markdown_file} cannot be written ({error.strerror}): give another file") from None
     for table in brief:

@@ -21,7 +21,7 @@ def test_bandwidths_have_units(text, expected):
     assert bytes_per_second(text) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("text", ["5 parsecs", "us", "", "five", "1.2.3", "5us5"])
+@pytest.mark.parametrize("text", ["5 parsecs", "us", "", "five", "1.2.3", "5us5", "5", "2000ms"])
 def test_what_is_no_latency_is_refused_with_the_units(text):
     with pytest.raises(UsageError, match="link latency is .*such as 5us"):
         latency_seconds(text)

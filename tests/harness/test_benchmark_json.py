@@ -102,6 +102,17 @@ def test_whatever_a_record_holds_is_one_line_or_records(tmp_path_factory, field,
     assert read_or_refused(file)
 
 
+@pytest.mark.parametrize("time", ["NaN", "Infinity", "-1", "0", "1" + 400 * "0"])
+def test_times_that_are_none_are_refused(tmp_path, time):
+    file = tmp_path / "b.json"
+    file.write_text(
+        json.dumps({"benchmarks": [benchmark(record(), 0.5)]}).replace('"data": [0.5]', f'"data": [{time}]')
+    )
+    with pytest.raises(UsageError, match=r"b\.json") as caught:
+        read(file)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_file_without_any_record_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"b\.json holds no record of albench: give a file that"):
         read(written(tmp_path, FOREIGN))

@@ -288,3 +288,24 @@ def test_a_record_is_json_that_anyone_can_read():
     plain = json.loads(msgspec.json.encode(record()))
     assert plain["scenario"]["hidden_layers"] == 4
     assert plain["instances"] == 12
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"seconds": 1e308}, "seconds is 1e\\+308"),
+        ({"seconds": 5e-324}, "seconds is 5e-324"),
+        ({"seconds": -1.0}, "seconds is -1"),
+        ({"task_seconds": [0.5, 0.0]}, "task_seconds holds 0"),
+        ({"lanes": 0}, "lanes is 0"),
+        ({"components": -3}, "components is -3"),
+    ],
+    ids=lambda one: str(one)[:20],
+)
+def test_what_no_case_can_have_taken_is_a_damaged_line(changes, words, tmp_path):
+    """Reports divided by such numbers."""
+    good = msgspec.json.decode(msgspec.json.encode(record()))
+    path = tmp_path / FILE_NAME
+    path.write_bytes(msgspec.json.encode(good) + b"\n" + msgspec.json.encode(good | changes) + b"\n")
+    with pytest.warns(RecordWarning, match=f"line 2 is not a record.*{words}"):
+        assert read(path) == [record()]

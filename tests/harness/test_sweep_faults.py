@@ -125,8 +125,8 @@ def test_whatever_befalls_single_cases_is_a_record_and_a_second_run_makes_up_for
     assert "2 cases measured now, 3 were on file" in said
     assert read(out)[: len(first)] == first
     assert sorted(record.status for record in latest(read(out))) == ["measured"] * 5 + ["out-of-memory"]
-    assert [end.stopped_because for end in sweep_log.read(out)] == ["all 1 rounds are done"] * 2
-    assert "all 1 rounds are done" in (out / "index.html").read_text()
+    assert [end.stopped_because for end in sweep_log.read(out)] == ["the only round is done"] * 2
+    assert "the only round is done" in (out / "index.html").read_text()
 
 
 def test_a_case_whose_sweep_is_killed_does_not_go_on_to_its_end(tmp_path):

@@ -2,7 +2,9 @@
 
 import pytest
 
+from albench.errors import UsageError
 from albench.harness import sweep_log
+from albench.harness.outcome import Failure
 from albench.harness.runner import Limits
 from tests.harness.test_runner import GRID, cases, outcome, sweep
 
@@ -45,7 +47,21 @@ def test_a_damaged_log_is_read_as_far_as_it_goes(cases, tmp_path):
     (tmp_path / sweep_log.FILE_NAME).write_bytes(b"\xff\n{}\n" + whole + whole[:20])
     assert len(sweep_log.read(tmp_path)) == 1
     assert len(sweep_log.read(tmp_path / "records.jsonl")) == 1
+    assert sweep_log.read(tmp_path / "other.jsonl") == [], "the log is of records.jsonl"
     assert sweep_log.read(tmp_path / "elsewhere" / "records.jsonl") == []
+
+
+def test_a_torn_line_takes_no_other_with_it(cases, tmp_path):
+    (tmp_path / sweep_log.FILE_NAME).write_bytes(b'{"format":"albench-sweep","suite":"on')
+    sweep(GRID, tmp_path, limits=Limits(rounds=1))
+    assert [end.cases for end in sweep_log.read(tmp_path)] == [len(GRID)]
+
+
+def test_cases_that_were_refused_are_no_cases_that_were_run(cases, tmp_path):
+    cases.answers["of"] = lambda _: Failure(status="failed", reason="no data: give --data-dir", usage=True)
+    with pytest.raises(UsageError, match="--data-dir"):
+        sweep(GRID, tmp_path)
+    assert sweep_log.read(tmp_path) == []
 
 
 def test_a_log_that_cannot_be_written_costs_nothing(cases, tmp_path):
