@@ -7,7 +7,12 @@ the case's own process.
 import atexit
 import gc
 import importlib
+import signal
 import sys
+
+# Ctrl-C goes to every process of a terminal. It is the sweep's to handle, and the server ends with the sweep; here it
+# would only print where these imports were.
+_obeyed = signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 sys.modules.setdefault("pyarrow", None)  # type: ignore[arg-type]  # pandas, which scikit-learn loads, would load it
 # where it is installed, and it starts a thread; no case needs it
@@ -30,6 +35,8 @@ import albench.methods.ddp
 import albench.methods.pipelines  # noqa: F401
 
 importlib.import_module("torch._dynamo")  # the first optimizer does so: three seconds that every case would pay again
+
+signal.signal(signal.SIGINT, _obeyed or signal.SIG_DFL)  # the server chooses its own, and its children get this one
 
 # What was imported stays for good. Frozen, it is never looked at again by a collection, which would cost each case
 # a tenth of a second and copy the pages that it shares with the forkserver.

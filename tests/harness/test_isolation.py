@@ -217,6 +217,39 @@ def test_ctrl_c_keeps_the_records_and_exits_with_130(tmp_path):
     assert [end.stopped_because for end in sweep_log.read(tmp_path)] == ["it was interrupted"]
 
 
+def test_ctrl_c_while_the_server_still_imports_torch_is_one_line(tmp_path):
+    """What a user sees who notices a slip at once; the server used to print where its imports were."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "albench", *SWEEP, "--out", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=obey_ctrl_c,
+    )
+    deadline = time.monotonic() + 100
+    while not (family := [p for p in psutil.Process(process.pid).children() if "forkserver" in command_of(p)]):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    while family[0].memory_info().rss < 60 * 2**20:  # in the middle of importing
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert errors.startswith("albench: interrupted")
+    assert errors.count("\n") == 1
+    assert not gone(family)
+
+
+def command_of(process):
+    """Return a process's command line; empty if it is gone."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
 def test_a_script_without_a_main_guard_can_run_cases(tmp_path):
     """A case must not import the caller's script: it would start the sweep again, without end."""
     script = tmp_path / "script.py"
