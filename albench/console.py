@@ -22,6 +22,10 @@ out = Console(soft_wrap=False, highlight=False, width=None if sys.stdout.isatty(
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
+NOTHING_LOST = "give the command again"
+"""What is said of an interrupted command that measures nothing."""
+
+
 @contextlib.contextmanager
 def one_line_errors(
     interrupted: str = "what was measured is on disk, the same command goes on from there",

@@ -13,6 +13,12 @@ COMPILES_TICKS_RIGHT = (2, 12)
 gradient reads it."""
 
 
+def version_pair(version: str) -> tuple[int, int]:
+    """Return major and minor of a version such as "2.15.0+cu130"."""
+    major, minor = version.split(".")[:2]
+    return int(major), int(minor)
+
+
 def usable_cores() -> int:
     """Return the CPU cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)

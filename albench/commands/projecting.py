@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from albench.console import command, numbers, one_line_errors, out
+from albench.console import NOTHING_LOST, command, numbers, one_line_errors, out
 from albench.harness import records
 
 
@@ -35,7 +35,7 @@ def project(
     out_dir: Annotated[Path | None, typer.Option("--out", help="Where the files go; else beside the records.")] = None,
 ) -> None:
     """Project what was measured on one lane onto thousands: AL, GPipe, 1F1B, interleaved 1F1B, BP."""
-    with one_line_errors(interrupted="give the command again"):
+    with one_line_errors(interrupted=NOTHING_LOST):
         found = records.read(source)
         from albench.report import projection_files, projections  # matplotlib takes a second: only for records
 

@@ -10,14 +10,12 @@ import typer
 from albench.analysis.comparison import NOISE
 from albench.analysis.comparison import compare as compare_pairs
 from albench.analysis.failure_conditions import failing, parse_conditions, parse_percentage
-from albench.console import command, err, one_line_errors, out
+from albench.console import NOTHING_LOST, command, err, one_line_errors, out
 from albench.errors import UsageError
 from albench.harness import benchmark_json, records, sweep_log
 from albench.harness import export as exporting
 from albench.harness import schema as schemas
 from albench.harness.run_pair import pair_runs, read_run, same_run
-
-INTERRUPTED = "give the command again"
 
 
 def report(
@@ -36,7 +34,7 @@ def report(
     ] = None,
 ) -> None:
     """Render records as a page, figures and tables; two runs, A and B, as a page that has them side by side."""
-    with one_line_errors(interrupted=INTERRUPTED):
+    with one_line_errors(interrupted=NOTHING_LOST):
         given = [*(sources or ()), *([from_benchmark] if from_benchmark else ())]
         if not given or (from_benchmark and sources):
             raise UsageError("give either a directory with records or --from-benchmark FILE.json")
@@ -87,14 +85,14 @@ def export(
     ] = None,
 ) -> None:
     """Write records as a table, or as one JSON array, for other programs."""
-    with one_line_errors(interrupted=INTERRUPTED):
+    with one_line_errors(interrupted=NOTHING_LOST):
         count = exporting.export(sources, out_file, form)
         out.print(f"{count} records: {out_file}", markup=False)
 
 
 def schema() -> None:
     """Print the JSON Schema of a record, one line of a records.jsonl."""
-    with one_line_errors(interrupted=INTERRUPTED):
+    with one_line_errors(interrupted=NOTHING_LOST):
         typer.echo(schemas.published(), nl=False)
 
 
@@ -109,7 +107,7 @@ def compare(
     markdown: Annotated[Path | None, typer.Option(help="A file for the same tables in Markdown.")] = None,
 ) -> None:
     """Say which cases became faster or slower from run A to run B, and where that cannot be told."""
-    with one_line_errors(interrupted=INTERRUPTED):
+    with one_line_errors(interrupted=NOTHING_LOST):
         threshold = parse_percentage(noise, "--noise")
         conditions = parse_conditions(fail_on or (), noise=threshold)
         pair = pair_runs(read_run(before), read_run(after))

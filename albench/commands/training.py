@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from albench.commands.options import DataDirOption, NoProgressOption
+from albench.commands.options import (
+    BatchSizeOption,
+    BridgeWidthOption,
+    DataDirOption,
+    DatasetOption,
+    DeviceOption,
+    EngineOption,
+    HiddenLayersOption,
+    LanesOption,
+    MicrobatchesOption,
+    NoProgressOption,
+    SeedOption,
+    WidthOption,
+)
 from albench.console import one_line_errors, out
 from albench.errors import UsageError
 from albench.harness import environment, traceable
@@ -17,21 +30,19 @@ from albench.harness.recipe import Recipe
 
 def train(
     method: Annotated[str, typer.Option(help="Such as al or bp; `albench list` names them.")],
-    dataset: Annotated[str, typer.Option(help="digits, mnist or synthetic.")] = "digits",
-    engine: Annotated[str | None, typer.Option(help="Engine; else the method's first.")] = None,
-    hidden_layers: Annotated[int, typer.Option(help="Depth ℓ.")] = 4,
-    width: Annotated[int, typer.Option(help="Units in a hidden layer.")] = 128,
-    bridge_width: Annotated[int | None, typer.Option(help="Units in the bridges' hidden layer; none: no such.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Batch size B.")] = 32,
+    dataset: DatasetOption = "digits",
+    engine: EngineOption = None,
+    hidden_layers: HiddenLayersOption = 4,
+    width: WidthOption = 128,
+    bridge_width: BridgeWidthOption = None,
+    batch_size: BatchSizeOption = 32,
     epochs: Annotated[int, typer.Option(help="Times that every training instance is seen.")] = 20,
     learning_rate: Annotated[float, typer.Option(help="Adam's base rate.")] = 1e-3,
-    lanes: Annotated[int | None, typer.Option(help="Lanes K, or BP's threads; else all cores where they help.")] = None,
-    microbatches: Annotated[
-        int | None, typer.Option(help="Microbatches M of pipelines of BP; else the fewest that can be.")
-    ] = None,
+    lanes: LanesOption = None,
+    microbatches: MicrobatchesOption = None,
     replicas: Annotated[int, typer.Option(help="Copies of the network, where the method has several.")] = 1,
-    device: Annotated[str, typer.Option(help="Where to run: cpu or cuda.")] = "cpu",
-    seed: Annotated[int, typer.Option(help="Seed of weights and data order.")] = 0,
+    device: DeviceOption = "cpu",
+    seed: SeedOption = 0,
     data_dir: DataDirOption = None,
     no_progress: NoProgressOption = False,
 ) -> None:
@@ -66,19 +77,17 @@ def trace(
         str | None, typer.Argument(metavar="KEY", help="…of this key, which `albench list SUITE` prints.")
     ] = None,
     method: Annotated[str | None, typer.Option(help="al, bp, gpipe, …: without DIR and KEY.")] = None,
-    dataset: Annotated[str, typer.Option(help="digits, mnist or synthetic.")] = "digits",
-    engine: Annotated[str | None, typer.Option(help="Engine; else the method's first.")] = None,
-    hidden_layers: Annotated[int, typer.Option(help="Depth ℓ.")] = 8,
-    width: Annotated[int, typer.Option(help="Units in a hidden layer.")] = 512,
-    bridge_width: Annotated[int | None, typer.Option(help="Units in the bridges' hidden layer; none: no such.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Batch size B.")] = 128,
+    dataset: DatasetOption = "digits",
+    engine: EngineOption = None,
+    hidden_layers: HiddenLayersOption = 8,
+    width: WidthOption = 512,
+    bridge_width: BridgeWidthOption = None,
+    batch_size: BatchSizeOption = 128,
     minibatches: Annotated[int | None, typer.Option(help="Mini-batches N; else 12, or the case's own.")] = None,
-    lanes: Annotated[int | None, typer.Option(help="Lanes K, or BP's threads; else all cores where they help.")] = None,
-    microbatches: Annotated[
-        int | None, typer.Option(help="Microbatches M of pipelines of BP; else the fewest that can be.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="Where to run: cpu or cuda.")] = "cpu",
-    seed: Annotated[int, typer.Option(help="Seed of weights and data order.")] = 0,
+    lanes: LanesOption = None,
+    microbatches: MicrobatchesOption = None,
+    device: DeviceOption = "cpu",
+    seed: SeedOption = 0,
     out_dir: Annotated[Path | None, typer.Option("--out", help="Directory; else traces/METHOD-ENGINE-KEY.")] = None,
     data_dir: DataDirOption = None,
 ) -> None:

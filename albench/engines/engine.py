@@ -26,7 +26,7 @@ from albench.engines.state import FORMAT, VERSION, EngineState, Moments, check_s
 from albench.engines.task import component_tasks
 from albench.engines.turn import Turn
 from albench.errors import UsageError
-from albench.trace import Span, SpanUnit
+from albench.trace import Span
 
 
 class Input(NamedTuple):
@@ -56,8 +56,6 @@ class Engine(ABC):
     """Whether lanes can be shares of a GPU's multiprocessors."""
     out_of_order: ClassVar[bool] = False
     """Whether tasks run in another order than the serial one on a single lane too, as where a whole tick is one."""
-    span_unit: ClassVar[SpanUnit] = "task"
-    """What has a span of its own; tasks of one "tick" that are launched as one share its start and its end."""
 
     def __init__(self, network: ComponentNetwork, options: EngineOptions) -> None:
         self.network = network

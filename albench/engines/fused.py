@@ -114,7 +114,6 @@ class FusedEngine(Engine):
     name = "fused"
     lane_kind = "intra-op-thread"
     out_of_order = True
-    span_unit = "tick"
     prepare_uncompiled: ClassVar[bool] = False
     """Whether to prepare ticks on a CPU as on a GPU. There is nothing to gain; tests see a GPU's logic with it."""
 

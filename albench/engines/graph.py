@@ -62,7 +62,6 @@ class GraphEngine(LaneEngine):
 
     name = "graph"
     out_of_order = True
-    span_unit = "tick"
 
     def __init__(self, network: ComponentNetwork, options: EngineOptions) -> None:
         super().__init__(network, options)

@@ -33,7 +33,7 @@ from albench.engines.capture import record
 from albench.engines.compilation import not_compiled, without_advice, without_guards
 from albench.engines.engine import Input
 from albench.engines.stack import Stack
-from albench.machine import COMPILES_TICKS_RIGHT
+from albench.machine import COMPILES_TICKS_RIGHT, version_pair
 
 Layout = tuple[Any, ...]
 """What must agree for mini-batches to share buffers: shapes, and which tensors the target has."""
@@ -213,8 +213,7 @@ class Tick:
 
 def torch_version() -> tuple[int, int]:
     """Return major and minor version."""
-    major, minor = torch.__version__.split(".")[:2]
-    return int(major), int(minor)
+    return version_pair(torch.__version__)
 
 
 def _gradients_traced() -> contextlib.AbstractContextManager[None]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from albench.errors import UsageError
-from albench.machine import COMPILES_TICKS_RIGHT
+from albench.machine import COMPILES_TICKS_RIGHT, version_pair
 from albench.methods import METHODS
 
 DEVICE_FILES = tuple(Path("/dev") / name for name in ("nvidiactl", "nvidia0", "dxg"))
@@ -77,8 +77,7 @@ def _missing_compiler() -> str:
 def _wrongly_compiled(facts: dict[str, Any]) -> str:
     """Return why stacked ticks are not compiled for the CPU; empty if they are."""
     version = str(facts["packages"]["torch"])
-    major, minor = (int(part) for part in version.split(".")[:2])
-    if (major, minor) >= COMPILES_TICKS_RIGHT:
+    if version_pair(version) >= COMPILES_TICKS_RIGHT:
         return ""
     return f"torch {version} compiles it wrongly for a CPU: install 2.12 or newer; trains uncompiled without"
 
@@ -95,14 +94,18 @@ def _missing_cuda(facts: dict[str, Any]) -> str:
     return "" if facts["gpus"] else f"needs a CUDA device ({facts['gpu_reason']})"
 
 
-def cuda_answers() -> bool:
-    """Whether torch finds a CUDA device, in a process of its own: NVML is not there in every container that has one."""
-    script = "import sys, torch; sys.exit(0 if torch.cuda.is_available() else 1)"
+def _told_by_torch(script: str) -> bytes | None:
+    """Return what a script prints, run in a process of its own: this one must not touch CUDA; None where it fails."""
     try:
-        answer = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=ANSWER_SECONDS)
+        command = [sys.executable, "-c", script]
+        return subprocess.run(command, capture_output=True, timeout=ANSWER_SECONDS, check=True).stdout
     except (OSError, subprocess.SubprocessError):
-        return False
-    return answer.returncode == 0
+        return None
+
+
+def cuda_answers() -> bool:
+    """Whether torch finds a CUDA device: NVML is not there in every container that has one."""
+    return _told_by_torch("import sys, torch; sys.exit(0 if torch.cuda.is_available() else 1)") is not None
 
 
 def with_gpus_of_torch(facts: dict[str, Any]) -> dict[str, Any]:
@@ -115,11 +118,10 @@ def with_gpus_of_torch(facts: dict[str, Any]) -> dict[str, Any]:
         "found = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]\n"
         "print(json.dumps([{'name': one.name, 'memory_bytes': one.total_memory, 'driver': None} for one in found]))"
     )
+    told = _told_by_torch(script)
     try:
-        command = [sys.executable, "-c", script]
-        answer = subprocess.run(command, capture_output=True, timeout=ANSWER_SECONDS, check=True)
-        return facts | {"gpus": json.loads(answer.stdout)}
-    except (OSError, subprocess.SubprocessError, ValueError):
+        return facts if told is None else facts | {"gpus": json.loads(told)}
+    except ValueError:  # something else printed into it
         return facts
 
 

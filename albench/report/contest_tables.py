@@ -7,6 +7,7 @@ lane, over lanes and microbatches. Beside each number stands the share of the sc
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 from collections.abc import Sequence
 
@@ -14,7 +15,7 @@ from albench.analysis.baselines import IDEALS, Side, Standing, efficiency, lowes
 from albench.analysis.statistics import CONFIDENCE
 from albench.report.answer import Tone
 from albench.report.contests import Contest, Grid, grids_of
-from albench.report.regimes import scaled
+from albench.report.regimes import WORK_COLUMNS, scaled
 from albench.report.tables import NO_CELL, Cell, Row, Table, number_cell
 from albench.report.tabulation import failure_table
 from albench.report.words import ends, number, percent
@@ -28,13 +29,7 @@ MARKS: dict[Side, str] = {
 }
 
 CSV_COLUMNS = (
-    "network",
-    "width",
-    "batch_size",
-    "dataset",
-    "precision",
-    "bridge_width",
-    "device",
+    *WORK_COLUMNS,
     "fairness",
     "hidden_layers",
     "minibatches",
@@ -177,7 +172,7 @@ def contests_csv(contests: Sequence[Contest]) -> str:
     writer = csv.DictWriter(stream, CSV_COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     for contest in contests:
-        work = {name: getattr(contest.work, name) for name in CSV_COLUMNS[:7]} | {
+        work = dataclasses.asdict(contest.work) | {
             "fairness": contest.fairness,
             "hidden_layers": contest.hidden_layers,
             "minibatches": contest.minibatches,

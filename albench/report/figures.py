@@ -45,8 +45,6 @@ T = TypeVar("T")
 MOST_OF_A_KIND = 3
 """How many are drawn of those figures that a reader needs a few of to see the point: a page must stay small enough to
 be mailed, and quick to make."""
-MOST_WORKS = 8
-"""Of so many kinds of work time and accuracy are drawn."""
 
 
 def draw(findings: Findings) -> list[Drawing]:
@@ -72,9 +70,10 @@ def draw(findings: Findings) -> list[Drawing]:
         drawings += _few(
             findings.batch_sweeps, lambda one, i: [batch_drawing(one, look, f"{i}-throughput-against-batch-size")]
         )
-        drawings += _few(findings.sweeps, lambda regime, i: _of_regime(regime, findings, look, i), MOST_WORKS)
+        for i, regime in enumerate(findings.sweeps, 1):
+            drawings += _of_regime(regime, findings, look, i)
         deep = [accuracy for accuracy in findings.other_accuracies if accuracy.depths > 1]
-        drawings += _few(deep, lambda one, i: [learning_drawing(None, one, f"other-{i}")], MOST_WORKS)
+        drawings += [learning_drawing(None, accuracy, f"other-{i}") for i, accuracy in enumerate(deep, 1)]
         remembered = [
             (i, regime, resources)
             for i, regime in enumerate(findings.sweeps, 1)
@@ -106,9 +105,9 @@ def _tag(place: int, work: Work) -> str:
     return f"{place}-width-{work.width}-batch-{work.batch_size}"
 
 
-def _few(found: Sequence[T], drawn: Callable[[T, int], list[Drawing]], most: int = MOST_OF_A_KIND) -> list[Drawing]:
+def _few(found: Sequence[T], drawn: Callable[[T, int], list[Drawing]]) -> list[Drawing]:
     """Draw a few of what was found, evenly spread, the first and the last among them; each says if there is more."""
-    places = thinned(range(len(found)), most)
+    places = thinned(range(len(found)), MOST_OF_A_KIND)
     drawings = [drawing for place in places for drawing in drawn(found[place], place + 1)]
     if len(places) == len(found):
         return drawings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import re
 from collections.abc import Sequence
@@ -12,18 +13,12 @@ from albench.methods import method_named
 from albench.report.drawing import Drawing
 from albench.report.projection_checks import Check, deviations_of
 from albench.report.projections import Curve, Projection
-from albench.report.regimes import scaled
+from albench.report.regimes import WORK_COLUMNS, scaled
 from albench.report.tables import NO_CELL, Cell, Row, Table, markdown, markdown_text
 from albench.report.words import counted, ends, number, percent, times
 
 CSV_COLUMNS = (
-    "network",
-    "width",
-    "batch_size",
-    "dataset",
-    "precision",
-    "bridge_width",
-    "device",
+    *WORK_COLUMNS,
     "lane",
     "kind",
     "method",
@@ -186,17 +181,7 @@ def projection_csv(projections: Sequence[Projection]) -> str:
 
 
 def _place(projection: Projection) -> dict[str, object]:
-    work = projection.work
-    return {
-        "network": work.network,
-        "width": work.width,
-        "batch_size": work.batch_size,
-        "dataset": work.dataset,
-        "precision": work.precision,
-        "bridge_width": work.bridge_width,
-        "device": work.device,
-        "lane": projection.lane,
-    }
+    return {**dataclasses.asdict(projection.work), "lane": projection.lane}
 
 
 def _csv_rows(projection: Projection, curve: Curve) -> list[dict[str, object]]:

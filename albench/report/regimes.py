@@ -58,6 +58,10 @@ class Work:
         )
 
 
+WORK_COLUMNS = tuple(Work.__dataclass_fields__)
+"""The columns of a table in which a row says what its work was, in the order of `dataclasses.asdict`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Point:
     """One (ℓ, N) of a series: all its rounds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import re
 from collections.abc import Sequence
@@ -136,7 +137,7 @@ def summary_csv(findings: Findings) -> str:
     writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for regime in findings.regimes:
-        work = {name: getattr(regime.work, name) for name in (*COLUMNS[:6], "device")}
+        work = dataclasses.asdict(regime.work)
         for series in regime.everything:
             share = series.verdict.product_share
             for point in series.points:

@@ -61,12 +61,13 @@ def test_random_labels_have_no_accuracy_and_say_why():
     assert "random labels" in answer.accuracy_reason
 
 
-def case_processes():
-    """Return the processes under this one's forkserver that are cases, by looking for grandchildren."""
+def case_processes(process_id=None):
+    """Return the cases under the forkserver of a process, or of this one, by looking for grandchildren."""
     found = []
-    for child in psutil.Process().children():
-        with contextlib.suppress(psutil.NoSuchProcess):  # such as the git that is asked for the commit
-            found += child.children()
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(process_id).children():
+            with contextlib.suppress(psutil.NoSuchProcess):  # such as the git that is asked for the commit
+                found += child.children()
     return [p for p in found if process_name(p) not in ("", PROCESS_NAME)]
 
 
@@ -168,16 +169,21 @@ SWEEP = [
 ]  # fmt: skip
 
 
-def start_sweep(out: Path):
-    """Start a real sweep in a process group of its own and wait for its first record."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "albench", *SWEEP, "--out", str(out)],
+def start(*arguments, stderr=subprocess.PIPE):
+    """Start the command line in a process group of its own, as a terminal does."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "albench", *map(str, arguments)],
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
         start_new_session=True,
         preexec_fn=obey_ctrl_c,
     )
+
+
+def start_sweep(out: Path):
+    """Start a real sweep and wait for its first record."""
+    process = start(*SWEEP, "--out", out)
     deadline = time.monotonic() + 100
     while time.monotonic() < deadline and process.poll() is None:
         if (out / "records.jsonl").exists() and (out / "records.jsonl").read_bytes().count(b"\n") > 1:
@@ -219,14 +225,7 @@ def test_ctrl_c_keeps_the_records_and_exits_with_130(tmp_path):
 
 def test_ctrl_c_while_the_server_still_imports_torch_is_one_line(tmp_path):
     """What a user sees who notices a slip at once; the server used to print where its imports were."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "albench", *SWEEP, "--out", str(tmp_path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=obey_ctrl_c,
-    )
+    process = start(*SWEEP, "--out", tmp_path)
     deadline = time.monotonic() + 100
     while not (family := [p for p in psutil.Process(process.pid).children() if "forkserver" in command_of(p)]):
         assert time.monotonic() < deadline

@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 
 import psutil
@@ -15,11 +14,10 @@ import pytest
 from albench.harness import sweep_log
 from albench.harness.control import latest
 from albench.harness.records import read
-from albench.harness.sampler import PROCESS_NAME
 from albench.harness.suites import suite_scenarios
 from albench.harness.sweep_file import suite_of
-from tests.conftest import obey_ctrl_c
-from tests.harness.test_isolation import gone, process_name
+from tests.harness.test_instruments import samplers
+from tests.harness.test_isolation import case_processes, gone, start
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -57,27 +55,10 @@ def order_seed(suite):
     raise AssertionError("the order is not what the runner's docstring says")
 
 
-def start(suite, out, *options):
-    """Start a sweep in a process group of its own."""
-    command = [sys.executable, "-m", "albench", "run", str(suite), "--out", str(out), "--no-progress", "--no-control"]
-    return subprocess.Popen(
-        [*command, *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        preexec_fn=obey_ctrl_c,
-    )
-
-
-def processes(sweep, *, samplers=False):
-    """Return the sweep's samplers, or its cases: they are children of its forkserver."""
-    try:
-        servers = psutil.Process(sweep.pid).children()
-        found = [p for server in servers for p in server.children()]
-    except psutil.NoSuchProcess:  # such as the git that is asked for the commit
-        return []
-    return [p for p in found if process_name(p) and (process_name(p) == PROCESS_NAME) == samplers]
+def start_sweep(suite, out, *options):
+    """Start a sweep that says everything on one stream."""
+    arguments = ("run", suite, "--out", out, "--no-progress", "--no-control", *options)
+    return start(*arguments, stderr=subprocess.STDOUT)
 
 
 def case_after(sweep, out, records):
@@ -85,7 +66,7 @@ def case_after(sweep, out, records):
     deadline = time.monotonic() + 120
     file = out / "records.jsonl"
     while sweep.poll() is None and time.monotonic() < deadline:
-        if file.exists() and file.read_bytes().count(b"\n") == records and (found := processes(sweep)):
+        if file.exists() and file.read_bytes().count(b"\n") == records and (found := case_processes(sweep.pid)):
             return found[0]
         time.sleep(0.01)
     raise AssertionError(f"no case came after {records} records: {sweep.communicate(timeout=60)[0]}")
@@ -94,15 +75,15 @@ def case_after(sweep, out, records):
 def test_whatever_befalls_single_cases_is_a_record_and_a_second_run_makes_up_for_it(tmp_path):
     suite, out = tmp_path / "suite.toml", tmp_path / "out"
     suite.write_text(SUITE)
-    sweep = start(suite, out, "--case-limit", LIMIT_SECONDS, "--order-seed", order_seed(suite))
+    sweep = start_sweep(suite, out, "--case-limit", LIMIT_SECONDS, "--order-seed", order_seed(suite))
     case_after(sweep, out, 1).send_signal(signal.SIGSTOP)  # a hang that nobody inside can do anything about
-    second = start(suite, out)
+    second = start_sweep(suite, out)
     said, _ = second.communicate(timeout=60)
     assert (second.returncode, said.count("\n")) == (2, 1), said
     assert "is in use by another albench" in said
     case_after(sweep, out, 2).send_signal(signal.SIGKILL)
     case_after(sweep, out, 3)
-    (sampler,) = processes(sweep, samplers=True)
+    (sampler,) = samplers(sweep.pid)
     sampler.send_signal(signal.SIGKILL)
     said, _ = sweep.communicate(timeout=120)
     assert sweep.returncode == 0, said
@@ -119,7 +100,7 @@ def test_whatever_befalls_single_cases_is_a_record_and_a_second_run_makes_up_for
     for lost in (hung, killed, greedy):
         assert lost.reason in said
     small = ("--hidden-layers", "8", "--width", "32", "--batch-size", "16", "--dataset", "digits")
-    again = start(suite, out, "--retry-failed", *small)  # all but the greedy one
+    again = start_sweep(suite, out, "--retry-failed", *small)  # all but the greedy one
     said, _ = again.communicate(timeout=120)
     assert again.returncode == 0, said
     assert "2 cases measured now, 3 were on file" in said
@@ -133,9 +114,11 @@ def test_a_case_whose_sweep_is_killed_does_not_go_on_to_its_end(tmp_path):
     """It would take minutes, in which it took the cores from whatever is measured next."""
     suite, out = tmp_path / "suite.toml", tmp_path / "out"
     suite.write_text(SUITE)
-    sweep = start(suite, out, "--no-telemetry", "--batch-size", "16", "--minibatches", "400000", "--dataset", "digits")
+    sweep = start_sweep(
+        suite, out, "--no-telemetry", "--batch-size", "16", "--minibatches", "400000", "--dataset", "digits"
+    )
     deadline = time.monotonic() + 120
-    while not (cases := processes(sweep)) or cases[0].cpu_times().user < 1:
+    while not (cases := case_processes(sweep.pid)) or cases[0].cpu_times().user < 1:
         assert time.monotonic() < deadline, "the long case should be at work"
         time.sleep(0.05)
     family = psutil.Process(sweep.pid).children(recursive=True)
