@@ -1,6 +1,7 @@
 """Fixtures of the whole suite."""
 
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from tests.hosts import two_hosts
 
 __all__ = ["two_hosts"]
 
+HERE = Path(__file__).parent
+
 forkserver(PRELOAD)  # one server for all children that tests make: what it has not imported each of them would
 
 
@@ -20,6 +23,8 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Whole commands first: they take longest, and what comes last is waited for by all workers.
+    items.sort(key=lambda item: item.path.parent != HERE)
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("cuda"):
