@@ -19,7 +19,8 @@ from pathlib import Path
 import msgspec
 
 from albench.errors import UsageError, one_line
-from albench.harness.free_memory import free_memory_bytes, oom_kills
+from albench.harness.free_memory import oom_kills
+from albench.harness.memory_limit import MemoryLimit
 from albench.harness.outcome import Failure, Outcome, Supplement
 from albench.harness.scenario import Scenario
 from albench.process import (
@@ -42,10 +43,6 @@ EXIT_SECONDS = 2.0
 LOOK_SECONDS = 0.25
 """How often the free memory is looked at: a look takes some tens of microseconds, and no case fills gigabytes between
 two looks."""
-FREE_SHARE = 0.9
-"""A case may take this share of the memory that is free when it starts. Beyond, the system would begin to kill what it
-chooses, and that may be the sweep."""
-
 NO_MEMORY = (
     "can't allocate memory",
     "CUDA out of memory",
@@ -68,16 +65,15 @@ def run_isolated(
 ) -> Outcome | Failure:
     """Measure a scenario in a fresh process; return the outcome, or why there is none. Never hangs.
 
-    `limit_bytes` is how far the free memory may fall meanwhile, so that processes which the case starts count, whoever
-    their parent is; None: most of what is free now. `memory`: whether the case then measures peak memory too, in a pass
+    `limit_bytes` is what the case and all processes of its engine may hold together; None: most of what is free now
+    (`albench.harness.memory_limit`). `memory`: whether the case then measures peak memory too, in a pass
     of its own (`albench.harness.memory_pass`) within the same limits; whatever happens there, the time that was
     measured before is kept.
     """
     deadline = time.monotonic() + limit_seconds
-    free_bytes, kills = free_memory_bytes(), oom_kills()
-    if limit_bytes is None:
-        limit_bytes = int(FREE_SHARE * free_bytes)
+    kills = oom_kills()
     server = forkserver(PRELOAD)
+    memory_limit = MemoryLimit(limit_bytes)
     receiver, sender = server.Pipe(duplex=False)
     process = server.Process(
         target=_case_main,
@@ -91,13 +87,13 @@ def run_isolated(
         except (OSError, EOFError) as error:
             return Failure(status="failed", reason=f"no process could be started for it: {one_line(error)}")
         sender.close()
-        if failure := _watch(receiver, limit_seconds, free_bytes - limit_bytes):
+        if failure := _watch(receiver, limit_seconds, memory_limit):
             return failure
         grace_seconds = EXIT_SECONDS
         with contextlib.suppress(EOFError):
             answer = _answer(receiver.recv_bytes())
             if memory and isinstance(answer, Outcome):
-                return _with_memory(answer, process, receiver, deadline, free_bytes - limit_bytes, kills)
+                return _with_memory(answer, process, receiver, deadline, memory_limit, kills)
             return answer
         process.join(EXIT_SECONDS)
         return _death(process, kills)
@@ -108,19 +104,15 @@ def run_isolated(
             end_process(process, grace_seconds)
 
 
-def _watch(receiver: connection.Connection, limit_seconds: float, least_free_bytes: int) -> Failure | None:
+def _watch(receiver: connection.Connection, limit_seconds: float, memory_limit: MemoryLimit) -> Failure | None:
     """Wait until a case has answered or died; return why it has to be ended where it goes beyond its limits."""
     deadline = time.monotonic() + limit_seconds
     # The pipe is ready when the case has answered and also when it has died, which closes its end.
     while not receiver.poll(max(0.0, min(LOOK_SECONDS, deadline - time.monotonic()))):
         if time.monotonic() >= deadline:
             return Failure(status="timed-out", reason=f"not done after its limit of {limit_seconds:g} s")
-        free_bytes = free_memory_bytes()
-        if free_bytes < least_free_bytes:
-            return Failure(
-                status="out-of-memory",
-                reason=f"ended when {free_bytes / 2**30:.1f} GiB of memory were left, to spare the rest of the sweep",
-            )
+        if reason := memory_limit.excess():
+            return Failure(status="out-of-memory", reason=reason)
     return None
 
 
@@ -140,11 +132,11 @@ def _with_memory(
     process: BaseProcess,
     receiver: connection.Connection,
     deadline: float,
-    least_free_bytes: int,
+    memory_limit: MemoryLimit,
     kills: int | None,
 ) -> Outcome:
     """Return the outcome with what the case sends after it, the peak memory, or with the reason why it has not."""
-    if failure := _watch(receiver, max(deadline - time.monotonic(), 0.0), least_free_bytes):
+    if failure := _watch(receiver, max(deadline - time.monotonic(), 0.0), memory_limit):
         end_process(process, 0.0)
         late = failure.status == "timed-out"
         reason = "not done within the limit of the case" if late else failure.reason

@@ -98,7 +98,7 @@ def test_a_case_that_allocates_without_end_is_ended_before_the_system_ends_somet
     answer = run_isolated(one, data_dir=None, limit_seconds=60.0, limit_bytes=200 * 2**20)
     assert isinstance(answer, Failure)
     assert answer.status == "out-of-memory"
-    assert "of memory were left" in answer.reason
+    assert "beyond its limit of 0.2 GiB" in answer.reason
     assert not case_processes()
 
 
