@@ -32,10 +32,10 @@ FOLDER = Path(__file__).parent / "golden"
 REPORTS = Path(__file__).parents[2] / "reports"
 
 SOURCES: dict[str, tuple[str, Callable[[Record], bool]]] = {
-    "cpu-narrow": ("cpu-2-cores", lambda record: record.scenario.width == 32),
-    "cpu-wide": ("cpu-2-cores", lambda record: record.scenario.width == 512),
+    "cpu-narrow": ("cpu-2-core/depth", lambda record: record.scenario.width == 32),
+    "cpu-wide": ("cpu-2-core/depth", lambda record: record.scenario.width == 512),
     "gpu-depth": ("gpu-h100/depth", lambda _: True),
-    "baselines": ("baselines-cpu-2-cores", lambda _: True),
+    "baselines": ("cpu-2-core/baselines", lambda _: True),
     "baselines-fair": ("baselines-fair-cpu-2-cores", lambda _: True),
 }
 """Report, and which of its records."""
