@@ -1,16 +1,19 @@
-"""Data sets: where mini-batches come from, one file a data set.
+"""Data sets: where mini-batches come from, one file a data set or a family of them.
 
 A data set is named here without importing torch or its files, so that a wrong name is refused at once; `load_dataset`
-imports the one that is asked for.
+imports the one that is asked for. Nothing is downloaded: a benchmark that fetches data while it runs measures
+somebody's network.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from albench.data.augmentation import Augmentation, augmentation_named
 from albench.errors import unknown_name
 
 if TYPE_CHECKING:
@@ -24,12 +27,12 @@ class DatasetEntry:
     description: str
     """One line: what it holds and where it comes from."""
     module: str
-    """The module that loads it: a function ``load(data_dir, seed)``."""
+    """The module that loads it: a function ``load(name, *, data_dir, seed)``."""
     real: bool
     """Whether an accuracy on it means anything."""
     training_instances: int | None = None
     """How many instances an epoch has, so that a report can tell times in epochs without the data; None: what is drawn
-    has no epochs."""
+    has no epochs, or only its files tell."""
 
 
 DATASETS: dict[str, DatasetEntry] = {
@@ -60,11 +63,16 @@ def dataset_named(name: str) -> DatasetEntry:
     return DATASETS[name]
 
 
-def load_dataset(name: str, *, data_dir: Path | None = None, seed: int = 0) -> Dataset:
+def load_dataset(
+    name: str, *, data_dir: Path | None = None, seed: int = 0, augmentation: Augmentation | str | None = None
+) -> Dataset:
     """Return the data set called `name`, split into training and held-out instances.
 
     `data_dir` is where downloaded data sets lie; None stands for the environment variable ALBENCH_DATA_DIR.
+    `augmentation`: what chance changes in training images, or a name in `albench.data.augmentation`; None: nothing.
     """
+    if not isinstance(augmentation, Augmentation):
+        augmentation = augmentation_named(augmentation)
     module = importlib.import_module(dataset_named(name).module)
-    dataset: Dataset = module.load(data_dir=data_dir, seed=seed)
-    return dataset
+    dataset: Dataset = module.load(name, data_dir=data_dir, seed=seed)
+    return dataclasses.replace(dataset, augmentation=augmentation)

@@ -20,8 +20,8 @@ BRIGHTEST = 16.0
 
 
 @lru_cache(maxsize=1)
-def load(*, data_dir: Path | None = None, seed: int = 0) -> Dataset:  # noqa: ARG001 - every data set loads alike
-    """Return the digits; neither argument matters here."""
+def load(name: str, *, data_dir: Path | None = None, seed: int = 0) -> Dataset:  # noqa: ARG001 - all load alike
+    """Return the digits, x ``[n, 64]``; neither directory nor seed matters here."""
     x, y = load_digits(return_X_y=True)
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(SPLIT_SEED))
     pixels = torch.from_numpy(x).to(torch.float32)[order] / BRIGHTEST
@@ -29,10 +29,10 @@ def load(*, data_dir: Path | None = None, seed: int = 0) -> Dataset:  # noqa: AR
     held_out = torch.arange(len(pixels)) % 5 == 0
     mean = pixels[~held_out].mean(0)
     return Dataset(
-        name="digits",
-        train_x=pixels[~held_out] - mean,
+        name=name,
+        stored_train_x=pixels[~held_out] - mean,
         train_y=labels[~held_out],
-        held_out_x=pixels[held_out] - mean,
+        stored_held_out_x=pixels[held_out] - mean,
         held_out_y=labels[held_out],
         classes=10,
     )
