@@ -48,6 +48,24 @@ DATASETS: dict[str, DatasetEntry] = {
         real=True,
         training_instances=60_000,
     ),
+    "fashion-mnist": DatasetEntry(
+        description="70,000 pieces of clothing of 28 × 28 pixels, in torchvision's layout under --data-dir",
+        module="albench.data.mnist",
+        real=True,
+        training_instances=60_000,
+    ),
+    "cifar10": DatasetEntry(
+        description="60,000 colour images of 32 × 32 pixels in 10 classes, in torchvision's layout under --data-dir",
+        module="albench.data.cifar",
+        real=True,
+        training_instances=50_000,
+    ),
+    "cifar100": DatasetEntry(
+        description="60,000 colour images of 32 × 32 pixels in 100 classes, in torchvision's layout under --data-dir",
+        module="albench.data.cifar",
+        real=True,
+        training_instances=50_000,
+    ),
     "synthetic": DatasetEntry(
         description="random numbers with random labels: for timing only",
         module="albench.data.synthetic",
