@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from albench.data.augmentation import Augmentation, augmentation_named
-from albench.errors import unknown_name
+from albench.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
     from albench.data.dataset import Dataset
@@ -34,6 +34,9 @@ class DatasetEntry:
     """How many instances an epoch has, so that a report can tell times in epochs without the data; None: what is drawn
     has no epochs, or only its files tell."""
 
+
+FOLDER = "folder:"
+"""What a name begins with that goes on with a path."""
 
 DATASETS: dict[str, DatasetEntry] = {
     "digits": DatasetEntry(
@@ -66,6 +69,11 @@ DATASETS: dict[str, DatasetEntry] = {
         real=True,
         training_instances=50_000,
     ),
+    "folder:PATH": DatasetEntry(
+        description="your own images, all of one size, in PATH/train/CLASS and PATH/test/CLASS",
+        module="albench.data.folder",
+        real=True,
+    ),
     "synthetic": DatasetEntry(
         description="random numbers with random labels: for timing only",
         module="albench.data.synthetic",
@@ -75,7 +83,14 @@ DATASETS: dict[str, DatasetEntry] = {
 
 
 def dataset_named(name: str) -> DatasetEntry:
-    """Return the data set called `name`; an unknown name is a `UsageError` with the nearest names."""
+    """Return the data set called `name`; an unknown name is a `UsageError` with the nearest names.
+
+    Whether a folder is there is seen when it is loaded: records name folders of other machines.
+    """
+    if name.startswith(FOLDER):
+        if not name.removeprefix(FOLDER).strip():
+            raise UsageError(f"data set {name!r} names no folder: give folder:PATH, with images in PATH/train/CLASS")
+        return DATASETS["folder:PATH"]
     if name not in DATASETS:
         raise unknown_name("data set", name, DATASETS)
     return DATASETS[name]

@@ -19,6 +19,7 @@ sys.modules.setdefault("pyarrow", None)  # type: ignore[arg-type]  # pandas, whi
 
 import albench.data.cifar
 import albench.data.digits
+import albench.data.folder
 import albench.data.mnist
 import albench.data.synthetic
 import albench.engines.fused
