@@ -17,6 +17,8 @@ from albench.data.augmentation import Augmentation, augmentation_named
 from albench.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from albench.data.dataset import Dataset
 
 
@@ -27,7 +29,7 @@ class DatasetEntry:
     description: str
     """One line: what it holds and where it comes from."""
     module: str
-    """The module that loads it: a function ``load(name, *, data_dir, seed)``."""
+    """The module that loads it: a function ``load(name, *, data_dir, seed, console)``."""
     real: bool
     """Whether an accuracy on it means anything."""
     training_instances: int | None = None
@@ -97,15 +99,21 @@ def dataset_named(name: str) -> DatasetEntry:
 
 
 def load_dataset(
-    name: str, *, data_dir: Path | None = None, seed: int = 0, augmentation: Augmentation | str | None = None
+    name: str,
+    *,
+    data_dir: Path | None = None,
+    seed: int = 0,
+    augmentation: Augmentation | str | None = None,
+    console: Console | None = None,
 ) -> Dataset:
     """Return the data set called `name`, split into training and held-out instances.
 
     `data_dir` is where downloaded data sets lie; None stands for the environment variable ALBENCH_DATA_DIR.
     `augmentation`: what chance changes in training images, or a name in `albench.data.augmentation`; None: nothing.
+    `console`: where a progress bar may be shown; None: nowhere.
     """
     if not isinstance(augmentation, Augmentation):
         augmentation = augmentation_named(augmentation)
     module = importlib.import_module(dataset_named(name).module)
-    dataset: Dataset = module.load(name, data_dir=data_dir, seed=seed)
+    dataset: Dataset = module.load(name, data_dir=data_dir, seed=seed, console=console)
     return dataclasses.replace(dataset, augmentation=augmentation)

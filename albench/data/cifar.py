@@ -14,6 +14,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from torchvision.datasets import CIFAR10, CIFAR100
 
 from albench.data.dataset import Dataset
@@ -33,7 +34,7 @@ def _published(name: str, reader: Any, classes: int) -> Published:
     )
 
 
-def load(name: str, *, data_dir: Path | None = None, seed: int = 0) -> Dataset:  # noqa: ARG001 - all load alike
+def load(name: str, *, data_dir: Path | None, seed: int, console: Console | None) -> Dataset:  # noqa: ARG001 - all alike
     """Return the data set from ``data_dir/cifar-10-batches-py`` or ``cifar-100-python``, x ``[n, 3, 32, 32]``."""
     with warnings.catch_warnings():
         # NumPy 2.4.0 to 2.4.4 deprecate how these old pickles spell uint8; later ones take it back.

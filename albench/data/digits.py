@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
+from rich.console import Console
 from sklearn.datasets import load_digits
 
 from albench.data.dataset import Dataset
@@ -20,7 +21,7 @@ BRIGHTEST = 16.0
 
 
 @lru_cache(maxsize=1)
-def load(name: str, *, data_dir: Path | None = None, seed: int = 0) -> Dataset:  # noqa: ARG001 - all load alike
+def load(name: str, *, data_dir: Path | None, seed: int, console: Console | None) -> Dataset:  # noqa: ARG001 - all alike
     """Return the digits, x ``[n, 64]``; neither directory nor seed matters here."""
     x, y = load_digits(return_X_y=True)
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(SPLIT_SEED))

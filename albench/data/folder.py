@@ -10,9 +10,7 @@ pixel by pixel. A large folder takes a while to read, so its pixels are kept (`a
 
 from __future__ import annotations
 
-import os
 import struct
-import sys
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -39,11 +37,14 @@ COLOURED = ("P", "RGB", "RGBA", "CMYK", "YCbCr", "LA", "PA")
 reads them."""
 MANY = 5000
 """Images from which reading is worth a progress bar, and its result worth keeping: about a second."""
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, LookupError, struct.error, zlib.error)
+UNREADABLE = (
+    *(OSError, SyntaxError, ValueError, EOFError, LookupError),
+    *(struct.error, zlib.error, Image.DecompressionBombError),
+)
 """What Pillow raises where a file is not the image that its name promises."""
 
 
-def load(name: str, *, data_dir: Path | None = None, seed: int = 0) -> Dataset:  # noqa: ARG001 - all load alike
+def load(name: str, *, data_dir: Path | None, seed: int, console: Console | None) -> Dataset:  # noqa: ARG001 - all alike
     """Return the images of a folder, x uint8 ``[n, C, H, W]``; `name` is ``folder:PATH``, from where you are."""
     root = Path(name.removeprefix(FOLDER)).expanduser()
     if not root.is_dir():
@@ -62,7 +63,7 @@ def load(name: str, *, data_dir: Path | None = None, seed: int = 0) -> Dataset: 
                 f"of one of the kinds {' '.join(IMG_EXTENSIONS)}"
             )
     paths = [Path(path) for path, _label in (*train.samples, *test.samples)]
-    pixels = torch.from_numpy(_kept_pixels(root, paths))
+    pixels = torch.from_numpy(_kept_pixels(root, paths, console))
     count = len(train.samples)
     return Dataset(
         name=name,
@@ -90,26 +91,26 @@ def _listed(names: list[str]) -> str:
     return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _kept_pixels(root: Path, paths: list[Path]) -> NDArray[np.uint8]:
+def _kept_pixels(root: Path, paths: list[Path], console: Console | None) -> NDArray[np.uint8]:
     """Return the pixels of images, kept from an earlier time where there are many."""
     if len(paths) < MANY:
-        return read_pixels(root, paths)
+        return read_pixels(root, paths, console)
     try:
         entry = pixel_cache.entry_of(root, paths)
     except (OSError, RuntimeError):  # a file that cannot be read, which reading will name; or nobody's home
-        return read_pixels(root, paths)
+        return read_pixels(root, paths, console)
     pixels = pixel_cache.recall(entry, len(paths))
     if pixels is None:
-        pixels = read_pixels(root, paths)
+        pixels = read_pixels(root, paths, console)
         pixel_cache.keep(entry, pixels)
     return pixels
 
 
-def read_pixels(root: Path, paths: list[Path]) -> NDArray[np.uint8]:
+def read_pixels(root: Path, paths: list[Path], console: Console | None = None) -> NDArray[np.uint8]:
     """Return images of one size as bytes ``[n, C, H, W]``; another size, or no image, is a `UsageError`."""
     pixels: NDArray[np.uint8] | None = None
     grey = True
-    for i, path in enumerate(_with_bar(paths, f"reading {root}")):
+    for i, path in enumerate(_with_bar(paths, f"reading {root}", console)):
         try:
             with Image.open(path) as image:
                 shape = (3, image.height, image.width)
@@ -127,7 +128,7 @@ def read_pixels(root: Path, paths: list[Path]) -> NDArray[np.uint8]:
                 pixels[i] = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
         except UsageError:
             raise
-        except (*UNREADABLE, Image.DecompressionBombError) as error:
+        except UNREADABLE as error:
             raise UsageError(f"image {path} cannot be read ({message_of(error, 200)}): mend or remove it") from None
     if pixels is None:
         raise UsageError(f"folder {root} holds no images: {LAYOUT}")
@@ -143,8 +144,8 @@ def _room(count: int, shape: tuple[int, int, int], root: Path) -> NDArray[np.uin
         raise UsageError(f"folder {root} needs {need:.1f} GiB of memory: give fewer or smaller images") from None
 
 
-def _with_bar(paths: list[Path], what: str) -> Iterable[Path]:
-    """Return paths, with a progress bar where somebody sees it and it lasts."""
-    seen = sys.stderr.isatty() and os.environ.get("RANK", "0") == "0"  # of processes launched together, one shows it
-    console = Console(stderr=True)
-    return track(paths, description=what, console=console, transient=True, disable=not seen or len(paths) < MANY)
+def _with_bar(paths: list[Path], what: str, console: Console | None) -> Iterable[Path]:
+    """Return paths, with a progress bar on a console where there are many."""
+    if console is None or len(paths) < MANY:
+        return paths
+    return track(paths, description=what, console=console, transient=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from torchvision.datasets import MNIST, FashionMNIST
 
 from albench.data.dataset import Dataset
@@ -27,6 +28,6 @@ def _published(name: str, reader: Any) -> Published:
     )
 
 
-def load(name: str, *, data_dir: Path | None = None, seed: int = 0) -> Dataset:  # noqa: ARG001 - all load alike
+def load(name: str, *, data_dir: Path | None, seed: int, console: Console | None) -> Dataset:  # noqa: ARG001 - all alike
     """Return the data set from ``data_dir/MNIST/raw`` or ``data_dir/FashionMNIST/raw``, x ``[n, 1, 28, 28]``."""
     return load_published(_published(name, READERS[name]), data_dir)
