@@ -146,9 +146,11 @@ def test_standardising_takes_the_brightness_away():
     assert torch.allclose(bright, without, atol=1e-9)
 
 
-def test_nothing_is_done_where_nothing_is_asked_for():
+def test_nothing_is_done_but_what_is_asked_for():
     x = pictures(2)
     assert images.augment(x, Augmentation(), seed=0, minibatch=0) is x
+    alone = images.augment(x, Augmentation(standardise=True), seed=0, minibatch=0)
+    assert torch.equal(alone, images.standardise(x))
 
 
 def test_a_large_mean_is_taken_some_pixels_at_a_time(monkeypatch):

@@ -1,5 +1,7 @@
 """The pixel cache: it spares decoding, and never shows what the files no longer hold."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -48,6 +50,14 @@ def test_changed_files_are_read_anew_in_place_of_the_old_ones(tmp_path, root):
     (root / "train" / "ant" / "0001.png").unlink()
     assert len(load_dataset(f"folder:{root}").train_y) == 5
     assert len([path for path in kept(tmp_path) if path.is_file()]) == 1
+
+
+def test_a_file_that_changed_without_growing_is_read_anew(root):
+    path = root / "train" / "ant" / "0000.bmp"
+    for i, colour in enumerate([(1, 2, 3), (4, 5, 6)]):
+        Image.new("RGB", (6, 5), colour).save(path)
+        os.utime(path, (i, i))
+        assert load_dataset(f"folder:{root}").stored_train_x[0, :, 0, 0].tolist() == list(colour)
 
 
 @pytest.mark.parametrize("damage", [b"", b"nonsense", b"\x93NUMPY\x01\x00"], ids=["empty", "nonsense", "cut off"])
