@@ -4,6 +4,7 @@ Small images and few channels; everything else is as in the networks that are me
 """
 
 import io
+import itertools
 
 import pytest
 import torch
@@ -120,16 +121,14 @@ def test_a_prediction_uses_the_running_statistics():
 @pytest.mark.parametrize("kind", ["vgg", "resnet"])
 def test_long_runs_stay_finite(kind):
     """200 mini-batches; the first step is a step, and what can be fitted is fitted better at the end."""
-    net = FOLDED[kind]()
+    net = FOLDED[kind](**{"blocks": 1} if kind == "resnet" else {})
     data = image_batches(4)
     with make_engine("serial", net, learning_rate=1e-3) as engine:
         before = [p.detach().clone() for p in net.parameters()]
         engine.fit(data[:1])
         first = engine.losses
         assert not any(torch.equal(old, new) for old, new in zip(before, net.parameters(), strict=True))
-        for _ in range(50):
-            engine.fit(data)
-        assert engine.minibatches_seen == 201
+        engine.fit(itertools.islice(itertools.cycle(data), 199))
         assert all(torch.isfinite(tensor).all() for tensor in net.state_dict().values())
         for one, last in zip(first, engine.losses, strict=True):
             assert last["associated"] < one["associated"]
