@@ -7,17 +7,18 @@ What a kind of network has to say are its *stages*: for each component a functio
 (`albench.networks.layers`). ELU and no BatchNorm in the folded network, ReLU in the twin, unless the kind wants it
 otherwise. The twin's dense layers are those of the prediction path: the top bridge and all h.
 
-The flat bridge of a large feature map dwarfs the f beside it, and the first bridges are the largest: those of VGG's
-first component have 98.8 of the network's 164.4 million parameters (CIFAR-10), so no cut of components onto lanes is
-even. A pooled bridge reads one mean a channel. Parameters of the bridges, in thousands, W as in the paper, 5·W beside:
+The flat bridge of a large feature map dwarfs the f beside it, and the first bridges are the largest: that of the CNN's
+first component has 42 of the network's 81 million parameters, and its task costs as much as BP's whole step. A pooled
+bridge reads one mean a channel. On CIFAR-10, W as in the paper and 5·W in the bridges:
 
-    CIFAR-10          b_1       b_2       b_3       b_4       AL in all
-    cnn      flat     42,272    10,815    21,300    5,572     80,518
-             pooled      370       370       411      411      2,121
-    vgg      flat     98,756    49,604     3,524    1,988    164,356
-             pooled      836     1,220     1,220    1,988     15,748
-    resnet20 flat     25,028    25,028    12,740    6,596     70,212
-             pooled      476       476       500      548      2,820
+                      parameters, thousands                            GFLOP of one task of each component, B = 32
+                      b_1       b_2       b_3       b_4     AL in all  1       2       3       4      AL      BP
+    cnn      flat     42,272    10,815    21,300    5,572    80,518    10.0    3.7     6.5     2.7    23.0    10.3
+             pooled      370       370       411      411     2,121     2.0    1.7     2.5     1.8     8.0     9.3
+    vgg      flat     98,756    49,604     3,524    1,988   164,356    77.4    86.8    27.3    0.9   192.4   182.4
+             pooled      836     1,220     1,220    1,988    15,748    58.6    77.6    26.8    0.9   163.8   182.4
+    resnet20 flat     25,028    25,028    12,740    6,596    70,212     4.9    7.4     4.9     3.7    20.8     8.0
+             pooled      476       476       500      548     2,820     0.2    2.7     2.5     2.6     7.9     8.0
 """
 
 from __future__ import annotations
