@@ -8,7 +8,8 @@ tasks (i, k) of the R copies average the gradients of component i before each of
     process 1    task (0, k) ─┴ average   task (1, k) ─┴ average       one all-reduce a task, none across components
 
 No task waits for another component's gradients, so the pipeline keeps its schedule. The losses are means over equal
-parts, so their average is the mean over the mini-batch and the copies stay equal to the bit.
+parts, so their average is the mean over the mini-batch and the copies stay equal to the bit. BatchNorm is the
+exception, as in DDP: each copy normalises by its own part and keeps statistics of it; the first copy's predict.
 """
 
 from __future__ import annotations
