@@ -68,7 +68,7 @@ def _measure_and_report(
     findings = report.find(sweep.records, sweep_log.read(directory))
     for table in report.terminal_tables(findings):
         out.print(table)
-    page = report.write(findings, directory, command=command())
+    page = report.write(findings, directory, command=command(), traces=report.traces_beside(directory))
     out.print(
         f"{sweep.run} cases measured now, {sweep.resumed} were on file; {sweep.stopped_because}. "
         f"{_pace(sweep.run, sweep_seconds)}\n"

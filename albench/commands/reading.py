@@ -57,7 +57,10 @@ def report(
         from albench import report as rendering
 
         findings = rendering.find(found, sweep_ends)
-        page = rendering.write(findings, directory, command=command())
+        traces = rendering.NO_TRACES if from_benchmark else rendering.traces_beside(source)
+        page = rendering.write(findings, directory, command=command(), traces=traces)
+        for remark in traces.remarks:
+            err.print(f"albench: {remark}", markup=False)
         for table in rendering.terminal_tables(findings):
             out.print(table)
         out.print(f"Report: {page}", markup=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -21,11 +22,12 @@ from albench.commands.options import (
     SeedOption,
     WidthOption,
 )
-from albench.console import one_line_errors, out
+from albench.console import command, one_line_errors, out
 from albench.errors import UsageError
-from albench.harness import environment, traceable
+from albench.harness import environment, records, traceable
 from albench.harness.availability import refuse_missing_cuda
 from albench.harness.recipe import Recipe
+from albench.harness.span_file import FOLDER
 
 
 def train(
@@ -88,7 +90,10 @@ def trace(
     microbatches: MicrobatchesOption = None,
     device: DeviceOption = "cpu",
     seed: SeedOption = 0,
-    out_dir: Annotated[Path | None, typer.Option("--out", help="Directory; else traces/METHOD-ENGINE-KEY.")] = None,
+    out_dir: Annotated[
+        Path | None,
+        typer.Option("--out", help="Directory; else traces/METHOD-ENGINE-KEY, in DIR where that holds records."),
+    ] = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """Run one case and write when each task ran: a trace for ui.perfetto.dev, and a Gantt chart over the ideal."""
@@ -117,12 +122,16 @@ def trace(
         case = plan.scenario
         if case.device == "cuda":
             refuse_missing_cuda(environment.describe())
-        directory = traceable.writable(out_dir or Path("traces") / f"{case.method}-{case.engine}-{case.key}")
+        directory = traceable.writable(out_dir or traceable.trace_folder(source, case))
         # torch and matplotlib take seconds: only once the input is known to be good
         from albench.harness import tracing
         from albench.report import trace_files
 
-        if (found := tracing.trace(plan, data_dir=data_dir)) is not None:
-            files = trace_files.write_trace(found, directory)
+        found = tracing.trace(plan, data_dir=data_dir)
+        if found is not None:
+            files = trace_files.write_trace(found, directory, command=command())
             lines = [trace_files.summary(found), *found.notes, *map(str, files)]
+            run = directory.parent.parent
+            if directory.parent.name == FOLDER and (run / records.FILE_NAME).exists():
+                lines.append(f"On the page with: albench report {shlex.quote(str(run))}")
             out.print("\n".join(lines), markup=False, soft_wrap=True)

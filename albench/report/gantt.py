@@ -79,7 +79,7 @@ def gantt(trace: Trace) -> Drawing:
         shown = [shown[0]._replace(end=max(shown[0].end, *(bar.end_seconds for bar in replayed)))]
     caption = caption_of(trace, best)
     row_inches = min(0.42, max(0.15, 4.5 / (trace.lanes * len(shown))))
-    with rc_context({**STYLE, "axes.grid": False, "font.size": 9}):
+    with rc_context({**STYLE, "axes.grid": False, "font.size": 9, "text.parse_math": False}):
         panel_inches = trace.lanes * row_inches + 0.45
         figure = Figure(figsize=(WIDTH_INCHES, 1.35 + len(shown) * panel_inches), layout="constrained")
         panels = figure.subplots(len(shown), 1, squeeze=False)[:, 0]

@@ -8,7 +8,6 @@ tables, and is escaped.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -41,6 +40,7 @@ from albench.report.regimes import Regime, Work
 from albench.report.resources import resource_table
 from albench.report.tables import Table, shortened
 from albench.report.templating import rendered
+from albench.report.traces import NO_TRACES, Traces
 from albench.report.words import counted, listed, number, percent, spelt
 from albench.schedule import pipelined, serial
 
@@ -48,7 +48,9 @@ STAIRCASE_COMPONENTS, STAIRCASE_MINIBATCHES = 3, 5
 """Size of the example schedule: the smallest in which filling, full and draining can all be seen."""
 
 
-def page_html(findings: Findings, drawings: Sequence[Drawing], *, command: str, title: str) -> str:
+def page_html(
+    findings: Findings, drawings: Sequence[Drawing], *, command: str, title: str, traces: Traces = NO_TRACES
+) -> str:
     """Return the page; `drawings` are those of the findings that have sections of their own (`extent.split`)."""
     shown, rest = split(findings)
     return rendered(
@@ -66,17 +68,14 @@ def page_html(findings: Findings, drawings: Sequence[Drawing], *, command: str, 
         failure_words=f"{counted(len(findings.failures), 'scenario')} could not be measured.",
         speedup=_figure(drawings, "speedup-against-depth"),
         compared=any(regime.comparisons for regime in shown.sweeps),
-        across=[
-            _figure([drawing], "")
-            for drawing in drawings
-            if drawing.work is None and drawing.name != "speedup-against-depth"
-        ],
+        across=[drawing for drawing in drawings if drawing.work is None and drawing.name != "speedup-against-depth"],
         contests=[_contest(contest, shown, drawings, i) for i, contest in enumerate(shown.contests, 1)],
         regimes=[_regime(regime, shown, drawings) for regime in shown.sweeps],
         parameters=[tabulation.parameter_table(regime) for regime in shown.regimes],
         accuracies=[_accuracy(accuracy, drawings) for accuracy in shown.accuracies],
         staircase=_staircase(),
         lane_sentences=_lane_sentences(findings),
+        traces=traces,
         projected=any(regime.projected for regime in shown.sweeps),
         verdict_words=_verdict_words(),
         tones=TONES,
@@ -98,16 +97,12 @@ def _question(findings: Findings) -> str:
     return "harness" if methods == {"idle"} and not findings.accuracies else "depth"
 
 
-def _figure(drawings: Sequence[Drawing], name: str) -> dict[str, Any] | None:
-    """Return the figure whose name ends so, with its SVG as data: isolated, so that no two figures share ids."""
-    drawing = next((drawing for drawing in drawings if drawing.name.endswith(name)), None)
-    if drawing is None:
-        return None
-    source = "data:image/svg+xml;base64," + base64.b64encode(drawing.svg).decode("ascii")
-    return {"drawing": drawing, "source": source}
+def _figure(drawings: Sequence[Drawing], name: str) -> Drawing | None:
+    """Return the figure whose name ends so, if it was drawn."""
+    return next((drawing for drawing in drawings if drawing.name.endswith(name)), None)
 
 
-def _more_figures(drawings: Sequence[Drawing]) -> list[dict[str, Any] | None]:
+def _more_figures(drawings: Sequence[Drawing]) -> list[Drawing | None]:
     """Return the figures beside time and accuracy that there are of one kind of work."""
     return [_figure(drawings, name) for name in ("memory-against-depth", "speed-up-against-lanes", "usage-over-time")]
 

@@ -27,6 +27,7 @@ from albench.report.findings import Findings
 from albench.report.pace import pace_table
 from albench.report.resources import resource_table
 from albench.report.tables import Table, markdown, markdown_text, shortened
+from albench.report.traces import NO_TRACES, Traces, traces_markdown, with_traces
 from albench.report.words import counted
 
 COLUMNS = (
@@ -76,7 +77,9 @@ def summary_tables(findings: Findings) -> list[Table]:
     return [table for table in tables if table is not None]
 
 
-def summary_markdown(findings: Findings, drawings: Sequence[Drawing], *, command: str, title: str) -> str:
+def summary_markdown(
+    findings: Findings, drawings: Sequence[Drawing], *, command: str, title: str, traces: Traces = NO_TRACES
+) -> str:
     """Return the findings in Markdown, with the figures beside it linked; of large sets as much as the page has."""
     shown, rest = split(findings)
     lines = [f"# {markdown_text(title)}", "", f"**{markdown_text(headline(findings))}**", ""]
@@ -119,8 +122,8 @@ def summary_markdown(findings: Findings, drawings: Sequence[Drawing], *, command
         if len(findings.remarks) > LISTED:
             lines.append(f"- and {counted(len(findings.remarks) - LISTED, 'more remark')}")
         lines.append("")
-    lines += ["## Figures", ""]
-    for drawing in drawings:
+    lines += [*traces_markdown(traces), "## Figures", ""]
+    for drawing in with_traces(drawings, traces):
         lines += [
             f"![{markdown_text(drawing.alt)}](figures/{drawing.name}.png)",
             "",
