@@ -3,6 +3,7 @@
 import itertools
 import json
 import multiprocessing
+import time
 
 import pytest
 from typer.testing import CliRunner
@@ -35,6 +36,7 @@ def albench(*arguments):
         (["--method", "al", "--hidden-layers", "3"], "hidden layers is 3"),
         (["--method", "ddp", "--lanes", "2"], "cannot be traced: what can be is AL on serial"),
         (["--method", "al", "--out", "/proc/albench"], "cannot be written"),
+        (["--method", "al", "--limit", "0"], "limit is 0: give seconds above 0"),
         ([300 * "x", "0123"], "cannot be read (File name too long)"),
         (["--method", "al", "--out", 300 * "x"], "cannot be written (File name too long)"),
     ],
@@ -90,6 +92,19 @@ def test_a_case_of_records_is_traced_beside_them_and_stands_on_their_page(tmp_pa
     assert "Bubble (share of the lanes" in page
     assert page.count("<img") == 1
     assert (tmp_path / "figures" / "trace-1.svg").exists()
+
+
+@pytest.mark.parametrize("engine", ["threads", "ranks"])
+def test_a_case_that_hangs_ends_in_one_line_and_leaves_no_file_and_no_process(engine, tmp_path, monkeypatch):
+    monkeypatch.setattr("albench.harness.tracing.time_training", lambda *_: time.sleep(200))
+    out = tmp_path / "out"
+    result = albench("--method", "al", "--engine", engine, "--lanes", 2, *SMALL, "--limit", 3, "--out", out)
+    assert result.exit_code == 2, result.output
+    assert result.stderr.strip() == (
+        "albench: not done after its limit of 3 s: give more with --limit, or trace fewer --minibatches"
+    )
+    assert list(out.iterdir()) == []
+    assert not [child for child in multiprocessing.active_children() if child.name.startswith("albench-rank")]
 
 
 @pytest.mark.parametrize("engine", ["threads", "ranks"])

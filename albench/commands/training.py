@@ -28,6 +28,10 @@ from albench.harness import environment, records, traceable
 from albench.harness.availability import refuse_missing_cuda
 from albench.harness.recipe import Recipe
 from albench.harness.span_file import FOLDER
+from albench.harness.time_limit import time_limit
+
+LIMIT_SECONDS = 600.0
+"""Of a traced run: compiling takes half a minute, and nobody waits longer for a picture."""
 
 
 def train(
@@ -94,6 +98,7 @@ def trace(
         Path | None,
         typer.Option("--out", help="Directory; else traces/METHOD-ENGINE-KEY, in DIR where that holds records."),
     ] = None,
+    limit: Annotated[float, typer.Option("--limit", help="Seconds after which the run is ended.")] = LIMIT_SECONDS,
     data_dir: DataDirOption = None,
 ) -> None:
     """Run one case and write when each task ran: a trace for ui.perfetto.dev, and a Gantt chart over the ideal."""
@@ -122,12 +127,14 @@ def trace(
         case = plan.scenario
         if case.device == "cuda":
             refuse_missing_cuda(environment.describe())
+        with_limit = time_limit(limit, remedy="give more with --limit, or trace fewer --minibatches")
         directory = traceable.writable(out_dir or traceable.trace_folder(source, case))
         # torch and matplotlib take seconds: only once the input is known to be good
         from albench.harness import tracing
         from albench.report import trace_files
 
-        found = tracing.trace(plan, data_dir=data_dir)
+        with with_limit:
+            found = tracing.trace(plan, data_dir=data_dir)
         if found is not None:
             files = trace_files.write_trace(found, directory, command=command())
             lines = [trace_files.summary(found), *found.notes, *map(str, files)]
