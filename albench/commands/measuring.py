@@ -200,7 +200,7 @@ def run(
                 out.print(one)
             return
         _measure_and_report(
-            Path(suite).stem,
+            Path(suite).name,  # of a file with its end, so that who reads the records can tell it from ours
             scenarios,
             out_dir or Path("reports") / f"run-{Path(suite).stem}",
             limits,
