@@ -176,8 +176,10 @@ def _speed_sentence(regime: Regime) -> str:
 
 
 def speed_words(comparison: Comparison) -> str:
-    """Say who is faster and by how much; an interval that holds 1 decides nothing."""
+    """Say who is faster and by how much; an interval that holds 1 decides nothing, nor does a single round."""
     ratio = comparison.speedup
+    if math.isnan(ratio.low):
+        return f"{times(ratio.estimate)} BP's speed in one round, which cannot tell a difference from chance"
     if ratio.low > 1:
         return f"AL is {times(ratio.estimate)} as fast"
     if ratio.high < 1:

@@ -14,7 +14,7 @@ from typing import Any
 
 from albench.analysis.complexity import PIPELINE_SHARE, PRODUCT_SHARE
 from albench.methods import FOLDED
-from albench.report import tabulation
+from albench.report import tabulation, verdict_tables
 from albench.report.accuracy import Accuracy, depth_gap
 from albench.report.answers import (
     TONES,
@@ -119,12 +119,12 @@ def _regime(regime: Regime, findings: Findings, drawings: Sequence[Drawing]) -> 
         "instances": _figure(own, "time-against-instances"),
         "more": _more_figures(own),
         "times": tabulation.time_table(regime),
-        "verdicts": tabulation.verdict_table(regime),
+        "verdicts": verdict_tables.verdict_table(regime),
         "single": single_points_sentence(regime),
         "sentences": [(series.projected, series_sentence(regime, series)) for series in regime.swept],
         "reasons": [(series.name, series.verdict.reasons) for series in regime.swept if series.verdict.reasons],
-        "coefficients": tabulation.coefficient_table(regime),
-        "fits": tabulation.fit_table(regime),
+        "coefficients": verdict_tables.coefficient_table(regime),
+        "fits": verdict_tables.fit_table(regime),
         "throughput": tabulation.throughput_table(regime),
         # Where nothing was trained to the end, the section on accuracy shows this table.
         "timed_accuracy": tabulation.timed_accuracy_table(regime) if accuracy and accuracy.trained_to_the_end else None,

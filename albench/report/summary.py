@@ -8,7 +8,7 @@ import io
 import re
 from collections.abc import Sequence
 
-from albench.report import tabulation
+from albench.report import tabulation, verdict_tables
 from albench.report.accuracy import depth_gap
 from albench.report.answers import (
     accuracy_sentence,
@@ -68,7 +68,7 @@ def summary_tables(findings: Findings) -> list[Table]:
         tables += contest_tables(contest)
     for regime in findings.sweeps:
         tables += [
-            tabulation.verdict_table(regime),
+            verdict_tables.verdict_table(regime),
             tabulation.time_table(regime),
             tabulation.comparison_table(regime),
         ]
