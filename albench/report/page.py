@@ -241,20 +241,23 @@ def _verdict_words() -> list[tuple[str, str]]:
     return [
         (
             "O(n+ℓ)",
-            f"time adds up: the upper end of p's interval is under {low}, so depth has at most a minor part in what an "
-            "instance costs.",
+            f"time adds up: the upper end of the product share's interval is under {low}, so depth has at most a minor "
+            "part in what an instance costs.",
         ),
         (
             "O(nℓ)",
-            f"time multiplies: the lower end of p's interval is over {high}, so most of what an instance costs at the "
-            "deepest network is there because of depth.",
+            f"time multiplies: the lower end of the product share's interval is over {high}, so most of what an "
+            "instance costs at the deepest network is there because of depth.",
         ),
         (
             "O(nℓ/K)",
             "flat until the lanes are full: there is more than one lane, the sweep has depths at or under 2K and well "
             "above it, and a law with a knee at ℓ/2 = K fits better than the product law.",
         ),
-        ("mixed", f"in between: it is clear how large p is, and it is neither under {low} nor over {high}."),
+        (
+            "mixed",
+            f"in between: it is clear how large the product share is, and it is neither under {low} nor over {high}.",
+        ),
         (
             "inconclusive",
             "not decided: too few depths or too few n, too small a range of depths, or intervals so wide that they "

@@ -184,9 +184,9 @@ def verdicts_beside(both: SideBySide) -> Table | None:
             caption="Verdicts side by side",
             columns=("series", "work", *[f"{side}: {what}" for side in "AB" for what in ("verdict", "cost grows")]),
             rows=tuple(rows),
-            note="p: the share of the steady cost of the deepest network that is proportional to depth; verdicts are "
-            "sorted by it. The steady cost grows from the shallowest to the deepest network measured. In brackets: "
-            "95 % intervals.",
+            note="Product share: the share of the steady cost of the deepest network that is proportional to depth; "
+            "verdicts follow from it. The steady cost grows from the shallowest to the deepest network measured. "
+            "In brackets: 95 % intervals.",
         )
     )
 
@@ -257,7 +257,7 @@ def _verdict(series: Series | None) -> tuple[Cell, Cell]:
     if series is None:
         return Cell(NO_CELL), Cell(NO_CELL)
     verdict, share = series.verdict, series.verdict.product_share
-    told = f"p = {number(share.estimate)} {ends(share)}".rstrip() if math.isfinite(share.estimate) else ""
+    told = f"product share {number(share.estimate)} {ends(share)}".rstrip() if math.isfinite(share.estimate) else ""
     word = Cell(verdict.complexity, told, tone=TONES[verdict.complexity], value=share.estimate)
     return word, interval_cell(verdict.growth, times)
 

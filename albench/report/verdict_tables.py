@@ -38,7 +38,7 @@ def verdict_table(regime: Regime) -> Table | None:
         columns=(
             "series",
             "verdict",
-            "product share p",
+            "product share",
             "steady cost grows",
             f"an extra layer ({against} = 100 %)",
             "exponent of n",
