@@ -69,8 +69,8 @@ def machines(environments: Iterable[Facts]) -> tuple[str, ...]:
 
 
 def _machine(facts: Facts) -> str:
-    gpus = [gpu.get("name") for gpu in facts.get("gpus") or () if isinstance(gpu, Mapping)]
-    cores = facts.get("usable_cores")
+    found, cores = facts.get("gpus"), facts.get("usable_cores")
+    gpus = [gpu.get("name") for gpu in found if isinstance(gpu, Mapping)] if isinstance(found, list | tuple) else []
     return ", ".join(
         [
             str(facts.get("cpu") or "unknown processor"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from albench.analysis.quality import QualityWarning, case_warnings, machine_warnings
 from albench.harness.control import latest
@@ -38,9 +39,22 @@ def _of_case(case: Sequence[Record]) -> list[QualityWarning]:
 def _of_machine(records: Sequence[Record]) -> list[QualityWarning]:
     """Return what is wrong with the machine; of several sweeps the busiest start counts."""
     environments = [record.environment for record in records]
-    busiest = max(environments, key=lambda facts: float(facts.get("load_average_1_min") or 0.0), default={})
+    busiest = max(environments, key=lambda facts: _number(facts, "load_average_1_min") or 0.0, default={})
+    cores = _number(busiest, "usable_cores")
     return machine_warnings(
-        load_average=busiest.get("load_average_1_min"),
-        usable_cores=busiest.get("usable_cores"),
-        governors={governor for facts in environments for governor in facts.get("cpu_governors") or ()},
+        load_average=_number(busiest, "load_average_1_min"),
+        usable_cores=None if cores is None else int(cores),
+        governors={governor for facts in environments for governor in _names(facts, "cpu_governors")},
     )
+
+
+def _number(facts: Mapping[str, Any], name: str) -> float | None:
+    """Return a number of an environment; None where there is none, or something else."""
+    value = facts.get(name)
+    return value if isinstance(value, int | float) else None
+
+
+def _names(facts: Mapping[str, Any], name: str) -> list[str]:
+    """Return the names of a list in an environment; none where there are none, or something else."""
+    values = facts.get(name)
+    return [value for value in values if isinstance(value, str)] if isinstance(values, list) else []
