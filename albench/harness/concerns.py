@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from albench.analysis.quality import QualityWarning, case_warnings, machine_warnings
+from albench.analysis.quality import Kind, QualityWarning, case_warnings, machine_warnings
 from albench.harness.control import latest
 from albench.harness.records import Record, is_measured
 from albench.harness.scenario import TIMED
+
+IDLE = "idle"
+OF_WORK: tuple[Kind, ...] = ("too-short", "too-few-samples")
+"""What cases that do nothing are not warned of: no number of mini-batches makes their window longer, and they are
+repeated as cases, of a seed each, and not in rounds."""
 
 
 def quality_warnings(records: Iterable[Record]) -> list[QualityWarning]:
@@ -28,12 +33,15 @@ def _of_case(case: Sequence[Record]) -> list[QualityWarning]:
     observed = [record.telemetry for record in case if record.telemetry is not None]
     others = [one.other_cores / len(one.core_use) for one in observed if one.other_cores is not None and one.core_use]
     gpus = [gpu for one in observed for gpu in one.gpus if gpu.used is not False]
-    return case_warnings(
+    found = case_warnings(
         case[0].scenario.describe(),
         [record.seconds for record in case if record.seconds is not None],
         other_cpu_share=others or None,
         clock_events={event for gpu in gpus for event in gpu.throttle_reasons or ()},
     )
+    if case[0].scenario.method == IDLE:
+        return [warning for warning in found if warning.kind not in OF_WORK]
+    return found
 
 
 def _of_machine(records: Sequence[Record]) -> list[QualityWarning]:

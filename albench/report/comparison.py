@@ -15,6 +15,7 @@ from rich.console import Console
 
 from albench.analysis.comparison import VERDICTS, Comparison, Judged, Verdict
 from albench.analysis.statistics import CONFIDENCE, Interval
+from albench.analysis.surroundings import shown_name
 from albench.errors import UsageError
 from albench.harness.run_pair import RunPair, Unpaired
 from albench.harness.whole_file import write_whole
@@ -70,7 +71,14 @@ def surroundings_table(pair: RunPair) -> Table:
     for one in pair.surroundings:
         mixed = f"mixed within {' and '.join(one.mixed)}" if one.mixed else ""
         rows.append(
-            Row(cells=(Cell(one.field), Cell(" | ".join(one.before)), Cell(" | ".join(one.after)), Cell(mixed)))
+            Row(
+                cells=(
+                    Cell(shown_name(one.field)),
+                    Cell(" | ".join(one.before)),
+                    Cell(" | ".join(one.after)),
+                    Cell(mixed),
+                )
+            )
         )
     return Table(
         caption="Not the same in A and B: a difference in time may come from any of these",
