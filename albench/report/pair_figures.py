@@ -24,7 +24,7 @@ from albench.report.axes import depth_axis, line, log_axis, plain_log_ticks
 from albench.report.drawing import WIDTH_INCHES, Drawing, drawing_of
 from albench.report.regimes import Point, Regime
 from albench.report.side_by_side import SideBySide, regimes_of_both
-from albench.report.style import FAINT, INK, MUTED, STYLE, Look
+from albench.report.style import FAINT, INK, MUTED, SMALL, STYLE, Look
 from albench.report.words import counted, ends, number, percent
 
 MOST_CASES = 24
@@ -143,7 +143,7 @@ def _row(axes: Axes, row: int, case: Judged, name: str, look: dict[str, Any]) ->
     reach = [[ratio.estimate - ratio.low], [ratio.high - ratio.estimate]] if ratio.confidence else None
     axes.errorbar([ratio.estimate], [row + 0.18], xerr=reach, capsize=2.5, elinewidth=1.1, linestyle="none", **look)
     axes.text(
-        0.0, row - 0.2, name, transform=axes.get_yaxis_transform(), va="center", fontsize=9.5,
+        0.0, row - 0.2, name, transform=axes.get_yaxis_transform(), va="center", fontsize=SMALL,
         bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.6},
     )  # fmt: skip
 
@@ -206,7 +206,7 @@ def _depth_drawing(place: int, title: str, panels: Sequence[_Panel], more: str) 
     for axes, panel in zip(grid.flat, panels, strict=False):
         for side, look in enumerate(LOOKS.values()):
             line(axes, list(panel.points), [pair[side].milliseconds for pair in panel.points.values()], look)
-        axes.set_title(textwrap.fill(panel.name, PANEL_LETTERS), fontsize=10)
+        axes.set_title(textwrap.fill(panel.name, PANEL_LETTERS), fontsize=SMALL)
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
     for index, axes in enumerate(grid.flat):

@@ -18,12 +18,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from albench.methods import method_named
+from albench.report.axes import legend_columns
 from albench.report.drawing import Drawing, canvas, drawing_of
 from albench.report.projection_checks import Check
 from albench.report.projection_choices import Choice, choice_words, choices_of, fall_words, falls_of
 from albench.report.projection_tables import deviation_sentence, heading, signed_percent
 from albench.report.projections import Projection
-from albench.report.style import MUTED, STYLE, Look
+from albench.report.style import MUTED, SMALL, STYLE, Look
 from albench.report.words import counted, number, times
 
 LOOKS = {
@@ -90,7 +91,7 @@ def _speed_drawing(projection: Projection, name: str) -> Drawing:
     handles.append(Line2D([], [], **DOTS, label="K times as fast"))
     if measured:
         handles.append(Line2D([], [], linestyle="none", marker="o", color=MUTED, label="solid: measured"))
-    figure.legend(handles=handles, loc="outside lower left", ncols=2)
+    figure.legend(handles=handles, loc="outside lower left", ncols=legend_columns(handles))
     more = "".join(f" {words}" for method in projection.methods for words in fall_words(projection, method))
     if measured:
         more += " Solid marks were measured, with the interval of the median; they stand a little to the right."
@@ -137,7 +138,7 @@ def _label_falls(axes: Axes, method: str, falls: Sequence[tuple[Choice, Choice]]
         for one, place, align in ((fewer, 7, "bottom"), (more, -7, "top")):
             axes.annotate(
                 f"M = {one.microbatches}", (one.lanes, one.speed), xytext=(0, place), textcoords="offset points",
-                ha="center", va=align, fontsize=9.5, color=LOOKS[method].colour,
+                ha="center", va=align, fontsize=SMALL, color=LOOKS[method].colour,
             )  # fmt: skip
 
 
@@ -194,7 +195,7 @@ def _check_drawing(projection: Projection, name: str) -> Drawing:
         textcoords="offset points",
         xytext=(-8, -14 if worst.error < 0 else 8),
         ha="right",
-        fontsize=9.5,
+        fontsize=SMALL,
     )
     axes.set(xscale="log", yscale="log")
     for axis in (axes.xaxis, axes.yaxis):
