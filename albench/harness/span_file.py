@@ -102,7 +102,7 @@ def read(path: Path) -> TracedRun:
             raise UsageError(f"{path} has {size} bytes, more than any trace: {REMEDY}")
         data = path.read_bytes()
     except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror or error}): check its permissions") from None
+        raise UsageError(f"{path} cannot be read ({error.strerror or error}): check its name and permissions") from None
     try:
         version = msgspec.json.decode(data, type=_Header).version
         if version > VERSION:
