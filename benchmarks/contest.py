@@ -116,7 +116,7 @@ def row(one: Ratio) -> tuple[str, ...]:
         one.baseline,
         f"{1e3 * one.baseline_seconds:.3g}",
         f"{one.ratio.estimate:.2f}",
-        f"[{one.ratio.low:.2f}, {one.ratio.high:.2f}]",
+        f"[{one.ratio.low:.2f}, {one.ratio.high:.2f}]" if one.ratio.confidence else "none of one round",
         one.target,
     )
 

@@ -27,6 +27,7 @@ TELLING = (
 )
 """Facts of an environment that a time depends on. What is measured anew for each sweep, such as the load, is not among
 them: it always differs."""
+BYTES = "_bytes"
 ABSENT = "–"
 """What stands where a run does not have the field."""
 
@@ -69,8 +70,8 @@ def machines(environments: Iterable[Facts]) -> tuple[str, ...]:
 
 
 def _machine(facts: Facts) -> str:
-    gpus = [gpu.get("name") for gpu in facts.get("gpus") or () if isinstance(gpu, Mapping)]
-    cores = facts.get("usable_cores")
+    found, cores = facts.get("gpus"), facts.get("usable_cores")
+    gpus = [gpu.get("name") for gpu in found if isinstance(gpu, Mapping)] if isinstance(found, list | tuple) else []
     return ", ".join(
         [
             str(facts.get("cpu") or "unknown processor"),
@@ -95,17 +96,27 @@ def _flat(facts: Facts, prefix: str = "") -> dict[str, str]:
         if isinstance(value, Mapping):
             found |= _flat(value, f"{prefix}{name}.")
         else:
-            found[prefix + name] = _text(value)
+            found[prefix + name] = _text(value, name)
     return found
 
 
-def _text(value: Any) -> str:
-    """Return a value in words: a list of mappings (GPUs) as its members' values."""
+def _text(value: Any, name: str = "") -> str:
+    """Return a value in words: a list of mappings (GPUs) as its members' values, and bytes as GiB.
+
+    Sizes of memory that are equal to four digits are the same size: another kernel keeps a little more for itself.
+    """
     if isinstance(value, list):
         return "; ".join(_text(part) for part in value) or "none"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_text(part)}" for name, part in value.items())
+        return ", ".join(f"{shown_name(key)} {_text(part, key)}" for key, part in value.items())
+    if name.endswith(BYTES) and isinstance(value, int):
+        return f"{value / 2**30:.4g} GiB"
     return str(value) if value != "" else ABSENT
+
+
+def shown_name(name: str) -> str:
+    """Return a field's name as a person reads it: its unit stands with the value."""
+    return name.removesuffix(BYTES)
 
 
 def _values(environments: list[dict[str, str]], name: str) -> tuple[str, ...]:

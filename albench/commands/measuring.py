@@ -68,7 +68,7 @@ def _measure_and_report(
     findings = report.find(sweep.records, sweep_log.read(directory))
     for table in report.terminal_tables(findings):
         out.print(table)
-    page = report.write(findings, directory, command=command())
+    page = report.write(findings, directory, command=command(), traces=report.traces_beside(directory))
     out.print(
         f"{sweep.run} cases measured now, {sweep.resumed} were on file; {sweep.stopped_because}. "
         f"{_pace(sweep.run, sweep_seconds)}\n"
@@ -200,7 +200,7 @@ def run(
                 out.print(one)
             return
         _measure_and_report(
-            Path(suite).stem,
+            Path(suite).name,  # of a file with its end, so that who reads the records can tell it from ours
             scenarios,
             out_dir or Path("reports") / f"run-{Path(suite).stem}",
             limits,

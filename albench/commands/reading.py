@@ -15,14 +15,16 @@ from albench.errors import UsageError
 from albench.harness import benchmark_json, records, sweep_log
 from albench.harness import export as exporting
 from albench.harness import schema as schemas
-from albench.harness.run_pair import pair_runs, read_run, same_run
+from albench.harness.run_pair import is_benchmark_json, pair_runs, read_run, same_run
 
 
 def report(
     sources: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="RUN", help="A directory or records.jsonl that albench wrote; two, A and B: side by side."
+            metavar="RUN",
+            help="A directory or records.jsonl that albench wrote, or a JSON file of pytest-benchmark; two, A and B: "
+            "side by side.",
         ),
     ] = None,
     out_dir: Annotated[
@@ -30,7 +32,7 @@ def report(
         typer.Option("--out", help="Where the page goes; else beside the records, of two in a directory beside B's."),
     ] = None,
     from_benchmark: Annotated[
-        Path | None, typer.Option("--from-benchmark", help="A JSON file of pytest-benchmark instead.")
+        Path | None, typer.Option("--from-benchmark", help="A JSON file of pytest-benchmark, whatever it is called.")
     ] = None,
 ) -> None:
     """Render records as a page, figures and tables; two runs, A and B, as a page that has them side by side."""
@@ -44,7 +46,8 @@ def report(
             _report_pair(given[0], given[1], out_dir)
             return
         source = given[0]
-        if from_benchmark is not None:
+        benchmark = from_benchmark is not None or is_benchmark_json(source)
+        if benchmark:
             found, sweep_ends = benchmark_json.read(source), []
             directory = out_dir or source.with_suffix("")
         else:
@@ -57,7 +60,10 @@ def report(
         from albench import report as rendering
 
         findings = rendering.find(found, sweep_ends)
-        page = rendering.write(findings, directory, command=command())
+        traces = rendering.NO_TRACES if benchmark else rendering.traces_beside(source)
+        page = rendering.write(findings, directory, command=command(), traces=traces)
+        for remark in traces.remarks:
+            err.print(f"albench: {remark}", markup=False)
         for table in rendering.terminal_tables(findings):
             out.print(table)
         out.print(f"Report: {page}", markup=False)

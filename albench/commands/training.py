@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -21,11 +22,16 @@ from albench.commands.options import (
     SeedOption,
     WidthOption,
 )
-from albench.console import one_line_errors, out
+from albench.console import command, one_line_errors, out
 from albench.errors import UsageError
-from albench.harness import environment, traceable
+from albench.harness import environment, records, traceable
 from albench.harness.availability import refuse_missing_cuda
 from albench.harness.recipe import Recipe
+from albench.harness.span_file import FOLDER
+from albench.harness.time_limit import time_limit
+
+LIMIT_SECONDS = 600.0
+"""Of a traced run: compiling takes half a minute, and nobody waits longer for a picture."""
 
 
 def train(
@@ -88,7 +94,11 @@ def trace(
     microbatches: MicrobatchesOption = None,
     device: DeviceOption = "cpu",
     seed: SeedOption = 0,
-    out_dir: Annotated[Path | None, typer.Option("--out", help="Directory; else traces/METHOD-ENGINE-KEY.")] = None,
+    out_dir: Annotated[
+        Path | None,
+        typer.Option("--out", help="Directory; else traces/METHOD-ENGINE-KEY, in DIR where that holds records."),
+    ] = None,
+    limit: Annotated[float, typer.Option("--limit", help="Seconds after which the run is ended.")] = LIMIT_SECONDS,
     data_dir: DataDirOption = None,
 ) -> None:
     """Run one case and write when each task ran: a trace for ui.perfetto.dev, and a Gantt chart over the ideal."""
@@ -117,12 +127,18 @@ def trace(
         case = plan.scenario
         if case.device == "cuda":
             refuse_missing_cuda(environment.describe())
-        directory = traceable.writable(out_dir or Path("traces") / f"{case.method}-{case.engine}-{case.key}")
+        with_limit = time_limit(limit, remedy="give more with --limit, or trace fewer --minibatches")
+        directory = traceable.writable(out_dir or traceable.trace_folder(source, case))
         # torch and matplotlib take seconds: only once the input is known to be good
         from albench.harness import tracing
         from albench.report import trace_files
 
-        if (found := tracing.trace(plan, data_dir=data_dir)) is not None:
-            files = trace_files.write_trace(found, directory)
+        with with_limit:
+            found = tracing.trace(plan, data_dir=data_dir)
+        if found is not None:
+            files = trace_files.write_trace(found, directory, command=command())
             lines = [trace_files.summary(found), *found.notes, *map(str, files)]
+            run = directory.parent.parent
+            if directory.parent.name == FOLDER and (run / records.FILE_NAME).exists():
+                lines.append(f"On the page with: albench report {shlex.quote(str(run))}")
             out.print("\n".join(lines), markup=False, soft_wrap=True)

@@ -22,6 +22,9 @@ from albench.harness.derivation import derived_from
 from albench.harness.records import Record, converted
 
 EXTRA_INFO_KEY = "albench_record"
+RATIOS_KEY = "ratios"
+"""What a contest keeps instead: who was how many times as fast as the subject, in turns within one process."""
+EXAMPLE = "pytest benchmarks/test_depth.py --benchmark-only --benchmark-json FILE"
 FAILED_KEY = "albench_failed"
 """Where in the file the records of cases stand that have no time."""
 
@@ -61,7 +64,7 @@ def read(path: Path) -> list[Record]:
 
     Benchmarks that hold no record, such as a user's own beside ours, are passed over; a file without any is refused.
     """
-    remedy = "give a file that `pytest benchmarks --benchmark-only --benchmark-json FILE` wrote"
+    remedy = f"give a file that `{EXAMPLE}` wrote"
     try:
         content = json.loads(path.read_bytes())
         found: list[Record] = []
@@ -77,6 +80,8 @@ def read(path: Path) -> list[Record]:
             record = converted(benchmark["extra_info"][EXTRA_INFO_KEY], where=str(path))
             found += [msgspec.structs.replace(record, seconds=float(one)) for one in benchmark["stats"]["data"]]
         found += [converted(record, where=str(path)) for record in content.get(FAILED_KEY, [])]
+        if not found:
+            raise UsageError(f"{path} holds {_instead_of_records(content['benchmarks'])}: {remedy}")
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}): {remedy}") from None
     except UsageError:
@@ -85,8 +90,6 @@ def read(path: Path) -> list[Record]:
         raise UsageError(
             f"{path} is not a pytest-benchmark file of albench ({type(error).__name__}: {error}): {remedy}"
         ) from None
-    if not found:
-        raise UsageError(f"{path} holds no record of albench: {remedy}")
     # Two benchmarks may measure the same scenario: their rounds are counted on, for none is an attempt at another.
     rounds: Counter[str] = Counter()
     numbered = []
@@ -94,6 +97,18 @@ def read(path: Path) -> list[Record]:
         numbered.append(msgspec.structs.replace(record, round=rounds[record.key]))
         rounds[record.key] += 1
     return numbered
+
+
+def _instead_of_records(benchmarks: list[Any]) -> str:
+    """Say what a file holds that has no record."""
+    if not benchmarks:
+        return "no benchmark"
+    if any(benchmark["extra_info"].get(RATIOS_KEY) for benchmark in benchmarks):
+        return (
+            "contests, which were timed in turns and are told by the ratios that stand in it and in the Markdown of "
+            "--ratios; they are no cases with records, which a report and a comparison are made of"
+        )
+    return "no record of albench in any of its benchmarks; one that uses the fixture albench_case has one"
 
 
 def _gpu_utilisation(record: Record) -> float | None:

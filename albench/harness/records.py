@@ -169,7 +169,7 @@ def read(path: Path) -> list[Record]:
     except FileNotFoundError:
         raise UsageError(f"{file} does not exist: give a directory or {FILE_NAME} that albench wrote") from None
     except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}): check its permissions") from None
+        raise UsageError(f"{path} cannot be read ({error.strerror}): check its name and permissions") from None
     lines = data.removeprefix(BYTE_ORDER_MARK).split(b"\n")
     tail = lines.pop()  # what follows the last line break: empty, unless the writer died in the middle of a line
     records: list[Record] = []

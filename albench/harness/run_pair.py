@@ -7,6 +7,7 @@ timed once, for their accuracy.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -63,15 +64,20 @@ class RunPair:
 
 def read_run(path: Path) -> list[Record]:
     """Return the records of a run: a directory, a ``records.jsonl``, or a ``.json`` file of pytest-benchmark."""
-    if path.suffix == ".json" and not path.is_dir():
-        return benchmark_json.read(path)
-    return records.read(path)
+    return benchmark_json.read(path) if is_benchmark_json(path) else records.read(path)
+
+
+def is_benchmark_json(path: Path) -> bool:
+    """Whether a path names a file of pytest-benchmark, and no directory; who reads it says what is wrong with it."""
+    with contextlib.suppress(OSError):  # a name may be too long to be looked at
+        return path.suffix == ".json" and not path.is_dir()
+    return path.suffix == ".json"
 
 
 def same_run(first: Path, second: Path) -> bool:
     """Whether two paths name one file of records, be it by its directory or by itself."""
-    files = [path / records.FILE_NAME if path.is_dir() else path for path in (first, second)]
     try:
+        files = [path / records.FILE_NAME if path.is_dir() else path for path in (first, second)]
         return files[0].samefile(files[1])
     except OSError:
         return False  # who reads them says what is missing

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from albench.errors import UsageError, unknown_name
 from albench.harness import records, suites, sweep_file
 from albench.harness.scenario import Scenario
+from albench.harness.span_file import FOLDER
 from albench.machine import launched_processes
 from albench.methods import FOLDED, method_named, span_unit
 
@@ -45,7 +46,7 @@ def recorded_case(source: Path | None, key: str | None) -> Scenario:
     """Return the case with this key, or the one whose key begins so, of a directory of records or of a suite."""
     if source is None or key is None:
         raise UsageError(f"a recorded case is named by a directory (or a suite) and a key: {WHERE_FROM}")
-    if source.exists() and source.suffix != ".toml":
+    if records_folder(source) is not None:
         scenarios = [record.scenario for record in records.read(source)]
     else:
         scenarios = suites.suite_scenarios(sweep_file.suite_of(str(source)), name=str(source))
@@ -60,6 +61,22 @@ def recorded_case(source: Path | None, key: str | None) -> Scenario:
     if len(found) > 1:
         raise UsageError(f"{len(found)} cases of {source} have keys that begin with {key!r}: give the whole key")
     return next(iter(found.values()))
+
+
+def records_folder(source: Path) -> Path | None:
+    """Return the directory of records that a source is, or lies in; None where it is a suite or is not there."""
+    try:
+        if source.is_dir():
+            return source
+        return source.parent if source.exists() and source.suffix != ".toml" else None
+    except OSError as error:
+        raise UsageError(f"{str(source)[:60]!r} cannot be read ({error.strerror or error}): {WHERE_FROM}") from None
+
+
+def trace_folder(source: Path | None, scenario: Scenario) -> Path:
+    """Return where the trace of a case goes unless it is told: beside the records it was named by, else here."""
+    beside = None if source is None else records_folder(source)
+    return (beside or Path()) / FOLDER / f"{scenario.method}-{scenario.engine}-{scenario.key}"
 
 
 def writable(directory: Path) -> Path:

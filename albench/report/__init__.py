@@ -26,8 +26,10 @@ from albench.report.pair_page import pair_directory, write_pair
 from albench.report.side_by_side import SideBySide, pair_headline, pair_tables, side_by_side
 from albench.report.summary import summary_csv, summary_markdown, summary_tables
 from albench.report.tables import Table, shortened, terminal
+from albench.report.traces import NO_TRACES, Traces, traces_beside, with_traces
 
 __all__ = [
+    "NO_TRACES",
     "Findings",
     "find",
     "headline",
@@ -37,6 +39,7 @@ __all__ = [
     "render",
     "side_by_side",
     "terminal_tables",
+    "traces_beside",
     "write",
     "write_pair",
 ]
@@ -63,24 +66,24 @@ def render(
     return write(find(records, sweep_ends), out, command=command, title=title)
 
 
-def write(findings: Findings, out: Path, *, command: str, title: str | None = None) -> Path:
+def write(findings: Findings, out: Path, *, command: str, title: str | None = None, traces: Traces = NO_TRACES) -> Path:
     """Write the report of `findings` into the directory `out` and return the path of its ``index.html``.
 
     Beside the page: ``figures/*.svg`` and ``*.png``, ``summary.md`` and ``summary.csv``, and ``baselines.csv`` where
-    more than AL and BP ran. Each file appears whole or not at all. A directory that cannot be written is a
-    `UsageError`.
+    more than AL and BP ran. `traces` are those that lie beside the records (`traces_beside`). Each file appears whole
+    or not at all. A directory that cannot be written is a `UsageError`.
     """
     shown, _ = split(findings)
     drawings = draw(shown)
     title = title or (f"albench {', '.join(findings.suites)}" if findings.suites else "albench report")
     files: dict[str, bytes | str] = {}
-    for drawing in drawings:
+    for drawing in with_traces(drawings, traces):
         files |= {f"figures/{drawing.name}.svg": drawing.svg, f"figures/{drawing.name}.png": drawing.png}
     files["summary.csv"] = summary_csv(findings)
     if findings.contests:
         files["baselines.csv"] = contests_csv(findings.contests)
-    files["summary.md"] = summary_markdown(findings, drawings, command=command, title=title)
-    files["index.html"] = page_html(findings, drawings, command=command, title=title)
+    files["summary.md"] = summary_markdown(findings, drawings, command=command, title=title, traces=traces)
+    files["index.html"] = page_html(findings, drawings, command=command, title=title, traces=traces)
     write_files(out, files)
     return out / "index.html"
 

@@ -176,8 +176,10 @@ def _speed_sentence(regime: Regime) -> str:
 
 
 def speed_words(comparison: Comparison) -> str:
-    """Say who is faster and by how much; an interval that holds 1 decides nothing."""
+    """Say who is faster and by how much; an interval that holds 1 decides nothing, nor does a single round."""
     ratio = comparison.speedup
+    if math.isnan(ratio.low):
+        return f"{times(ratio.estimate)} BP's speed in one round, which cannot tell a difference from chance"
     if ratio.low > 1:
         return f"AL is {times(ratio.estimate)} as fast"
     if ratio.high < 1:
@@ -243,7 +245,7 @@ def series_sentence(regime: Regime, series: Series) -> str:
     share = verdict.product_share
     sentence += (
         f"; {percent(share.estimate)} of the steady cost of the deepest network is proportional to depth "
-        f"(p = {number(share.estimate, 2)} {ends(share, 2)}){_half_words(series)}"
+        f"(product share {number(share.estimate, 2)} {ends(share, 2)}){_half_words(series)}"
     )
     layer = layer_words(regime, series)
     return f"{sentence}; {layer}." if layer else f"{sentence}."
@@ -260,7 +262,7 @@ def single_points_sentence(regime: Regime) -> str:
 
 
 def _half_words(series: Series) -> str:
-    """Say at which depth half of the steady cost is proportional to depth: ℓ = a/γ, from p at the deepest network."""
+    """Say at which depth half of the steady cost is proportional to depth: ℓ = a/γ, from the product share."""
     share, deepest = series.verdict.product_share, series.depths[-1]
     if not 0 < share.low <= share.estimate <= share.high < 1:
         return ""

@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 from albench.analysis.statistics import Interval
 from albench.report.style import Look
 
-LONG_NAME = 34
+LONG_NAME = 30
 """Letters of a legend's name over which two do not fit beside each other."""
 
 
@@ -83,5 +83,9 @@ def legend(figure: Figure, styles: dict[str, Look], more: Sequence[Line2D] = ())
     """Put a legend under the axes, where it covers no data; `more` are handles of lines that are no series."""
     handles = [Line2D([], [], **(style.line | style.marks), label=name) for name, style in styles.items()]
     handles += more
-    longest = max((len(str(handle.get_label())) for handle in handles), default=0)
-    figure.legend(handles=handles, loc="outside lower left", ncols=1 if longest > LONG_NAME else 2)
+    figure.legend(handles=handles, loc="outside lower left", ncols=legend_columns(handles))
+
+
+def legend_columns(handles: Sequence[Line2D]) -> int:
+    """Return in how many columns a legend fits under a figure: two, or one where names are long."""
+    return 1 if max((len(str(handle.get_label())) for handle in handles), default=0) > LONG_NAME else 2

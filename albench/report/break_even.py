@@ -125,7 +125,7 @@ def break_even_sentence(regime: Regime) -> str:
     found = _along_depth(series, regime)
     if found.measured is None:
         return ""
-    points = f"by the measured points {_words(found.measured, 'ℓ', gap=True)}"
+    points = f"by the measured points {_point_words(found)}"
     fits = f"by the fits {_words(found.fitted, 'ℓ')}" if found.fitted else ""
     if found.contradicted:
         said = f"{points}; the fits, which these deny, would have it {fits.removeprefix('by the fits ')}"
@@ -143,10 +143,15 @@ def _row(found: Along) -> Row:
     else:
         cells.append(Cell(_words(found.fitted, found.axis), tone=TONES.get(found.fitted.kind, "open")))
     points = found.measured
-    cells.append(
-        Cell(_words(points, found.axis, gap=True), tone=TONES.get(points.kind, "open")) if points else Cell(NO_CELL)
-    )
+    cells.append(Cell(_point_words(found), tone=TONES.get(points.kind, "open")) if points else Cell(NO_CELL))
     return Row(cells=tuple(cells))
+
+
+def _point_words(found: Along) -> str:
+    """Say what the measured points show; of one round each, nothing can be told."""
+    if found.measured is None or all(math.isnan(ratio.low) for ratio in found.ratios.values()):
+        return "not decided: one round cannot tell"
+    return _words(found.measured, found.axis, gap=True)
 
 
 def _words(found: BreakEven, axis: str, *, gap: bool = False) -> str:

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from albench.analysis.comparison import VERDICTS, Comparison, Judged, Verdict
 from albench.analysis.statistics import CONFIDENCE, Interval
+from albench.analysis.surroundings import shown_name
 from albench.errors import UsageError
 from albench.harness.run_pair import RunPair, Unpaired
 from albench.harness.whole_file import write_whole
@@ -70,7 +71,14 @@ def surroundings_table(pair: RunPair) -> Table:
     for one in pair.surroundings:
         mixed = f"mixed within {' and '.join(one.mixed)}" if one.mixed else ""
         rows.append(
-            Row(cells=(Cell(one.field), Cell(" | ".join(one.before)), Cell(" | ".join(one.after)), Cell(mixed)))
+            Row(
+                cells=(
+                    Cell(shown_name(one.field)),
+                    Cell(" | ".join(one.before)),
+                    Cell(" | ".join(one.after)),
+                    Cell(mixed),
+                )
+            )
         )
     return Table(
         caption="Not the same in A and B: a difference in time may come from any of these",
@@ -89,8 +97,8 @@ def cases_table(pair: RunPair, comparison: Comparison, *, at_length: str = "") -
         columns=("case", "A", "B", "B / A", "verdict", "why"),
         rows=tuple(_row(case, brief=bool(at_length)) for case in comparison.cases),
         prose=True,
-        note=f"{_ratio_note(pair)} Noise threshold {100 * comparison.noise:g} %; p is corrected for all cases tested."
-        f"{notes}{more}",
+        note=f"{_ratio_note(pair, comparison)} Noise threshold {100 * comparison.noise:g} %; p is "
+        f"the p-value of a rank test, corrected for all cases tested.{notes}{more}",
     )
 
 
@@ -102,17 +110,22 @@ def times_table(pair: RunPair, comparison: Comparison) -> Table:
         columns=("case", "A", "B", "B / A"),
         rows=tuple(Row(cells=_times(judged[one.key])) for one in pair.pairs),
         prose=True,
-        note=_ratio_note(pair),
+        note=_ratio_note(pair, comparison),
     )
 
 
-def _ratio_note(pair: RunPair) -> str:
+def _ratio_note(pair: RunPair, comparison: Comparison) -> str:
     left_out = f" {counted(pair.left_out, 'case')} trained to the end left out." if pair.left_out else ""
     off_pace = " and ".join(f"{count} in {run}" for run, count in zip("AB", pair.off_pace, strict=True) if count)
     paced = f" Times taken while the machine was off its pace by more than 15 %: {off_pace}." if off_pace else ""
+    once = (
+        " Of one round in each run there is no interval."
+        if any(not c.ratio.confidence for c in comparison.cases)
+        else ""
+    )
     return (
         f"Median milliseconds (rounds); ratio with its {100 * CONFIDENCE:g} % interval, or the widest that the "
-        f"rounds have.{left_out}{paced}"
+        f"rounds have.{once}{left_out}{paced}"
     )
 
 

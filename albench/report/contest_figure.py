@@ -18,7 +18,7 @@ from albench.analysis.baselines import Side, Standing
 from albench.analysis.statistics import Interval
 from albench.report.contests import Contest
 from albench.report.drawing import WIDTH_INCHES, Drawing, drawing_of
-from albench.report.style import Look
+from albench.report.style import SMALL, Look
 from albench.report.words import listed, number
 
 SIDES: dict[Side, tuple[str, Look]] = {
@@ -41,7 +41,7 @@ def standings_drawing(contest: Contest, name: str) -> Drawing:
     lines = [one for side in ("bp", "pipeline") if (one := contest.best(side)) is not None]
     for one in lines:
         axes.axvline(one.samples_per_second, color=SIDES[one.side][1].colour, linewidth=1.0, linestyle=":", zorder=0.5)
-    axes.set_yticks(range(len(standings)), [one.name for one in standings], fontsize=9.5)
+    axes.set_yticks(range(len(standings)), [one.name for one in standings], fontsize=SMALL)
     axes.set_ylim(len(standings) - 0.4, -0.6)
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 4)))

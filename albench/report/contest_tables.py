@@ -18,7 +18,7 @@ from albench.report.contests import Contest, Grid, grids_of
 from albench.report.regimes import WORK_COLUMNS, scaled
 from albench.report.tables import NO_CELL, Cell, Row, Table, number_cell
 from albench.report.tabulation import failure_table
-from albench.report.words import ends, number, percent
+from albench.report.words import ends, median_words, number, percent
 
 TONES: dict[str, Tone] = {"faster": "good", "slower": "bad", "unclear": "open"}
 MARKS: dict[Side, str] = {
@@ -73,8 +73,8 @@ def standings_table(contest: Contest) -> Table | None:
         return None
     bp, pipeline = contest.best("bp"), contest.best("pipeline")
     marks = {one.name: mark for side, mark in MARKS.items() if (one := contest.best(side))}
-    confidence = lowest_confidence(contest.standings)
-    worth = "" if confidence >= CONFIDENCE else f"; with the fewest rounds here, an interval of {percent(confidence)}"
+    confidence = lowest_confidence(one for one in contest.standings if one.rounds > 1)
+    worth = f", with the fewest rounds here an interval of {percent(confidence)}" if confidence < CONFIDENCE else ""
     return Table(
         caption=f"Who trains most in a second, at {contest.fairness}, {contest.title}",
         columns=(
@@ -104,7 +104,7 @@ def standings_table(contest: Contest) -> Table | None:
             )
             for one in contest.standings
         ),
-        note=f"Median of the rounds [its interval; with fewer than six rounds, the range of them{worth}], over "
+        note=f"{median_words((one.rounds for one in contest.standings), 'its interval')}{worth}, over "
         f"N = {contest.minibatches} mini-batches from an empty to a drained pipeline, optimizer included. Each side's "
         "best is picked after the fact, which flatters the side with more contenders. A speed is called a difference "
         "only where its whole interval is on one side of 1.",

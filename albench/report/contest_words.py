@@ -6,6 +6,7 @@ uncertain, with its numbers. No sentence holds a number that is not in the stand
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from albench.analysis.baselines import Outcome, Standing, lowest_confidence, outcome, speed
@@ -87,8 +88,9 @@ def _against_al(rival: Standing, al: Standing) -> str:
 
 def _uncertain(pair: str, ratio: Interval) -> str:
     """Say why nothing is claimed."""
-    why = "" if ends(ratio) else " after a single round"
-    return f"between {pair} no difference is certain{why}"
+    if math.isnan(ratio.low):
+        return f"one round cannot tell a difference between {pair} from chance"
+    return f"between {pair} no difference is certain"
 
 
 def fairness_sentence(contest: Contest) -> str:
@@ -155,7 +157,14 @@ def _word(contest: Contest) -> tuple[str, Tone]:
     rest = {"faster": ", but faster than BP", "slower": ", and than BP", "unclear": "", None: ""}[bp]
     if pipeline == "slower":
         return f"AL is slower than the best pipeline{rest}", "part" if bp == "faster" else "bad"
+    if _once(contest):
+        return "AL and the best pipeline: one round cannot tell", "open"
     return "AL and the best pipeline: no certain difference", "open"
+
+
+def _once(contest: Contest) -> bool:
+    """Whether AL or the best pipeline was measured in a single round, of which there is no interval."""
+    return any(one.rounds == 1 for side in ("al", "pipeline") if (one := contest.best(side)))
 
 
 def _failed(contest: Contest) -> str:

@@ -16,7 +16,7 @@ from albench.report.axes import bars, depth_axis, legend, log_axis, plain_log_ti
 from albench.report.drawing import Drawing, canvas, drawing_of
 from albench.report.fits import fit_band, fit_line
 from albench.report.regimes import Regime, Series
-from albench.report.style import BAND_OPACITY, INK, MUTED, Look
+from albench.report.style import BAND_OPACITY, INK, MUTED, SMALL, Look
 from albench.report.words import listed, number, percent
 
 PLACES = 60
@@ -133,7 +133,7 @@ def _knees(axes: Axes, regime: Regime) -> list[str]:
             xytext=(4, -2),
             textcoords="offset points",
             va="top",
-            fontsize=9.5,
+            fontsize=SMALL,
             color=MUTED,
         )
     return list(knees.values())

@@ -6,6 +6,7 @@ Drawn with matplotlib's objects, never through pyplot, whose figures are global 
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 from dataclasses import dataclass
@@ -42,6 +43,11 @@ class Drawing:
     png: bytes
     width: int
     height: int
+
+    @property
+    def source(self) -> str:
+        """The SVG as data for a page: a picture of its own, so that no two figures share ids."""
+        return "data:image/svg+xml;base64," + base64.b64encode(self.svg).decode("ascii")
 
 
 def canvas(height: float) -> tuple[Figure, Axes]:

@@ -25,7 +25,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from albench.analysis.bubble import bubble_share, ideal, makespan_seconds
 from albench.report.drawing import WIDTH_INCHES, Drawing, drawing_of
-from albench.report.style import COLOURS, INK, MUTED, STYLE
+from albench.report.style import COLOURS, INK, MUTED, SMALL, STYLE
 from albench.report.words import counted, number, percent
 from albench.trace import Bar, Span, Trace, bars
 
@@ -35,10 +35,12 @@ AXES_INCHES = WIDTH_INCHES - 0.9
 """About what the axes get of the figure's width."""
 NANOSECOND = 1e-9
 """What is drawn of a run whose clock did not move."""
-LETTER_INCHES = 0.07
+LETTER_INCHES = 0.09
 """Width of a digit of a bar's number."""
-LETTERS, TITLE_LETTERS = 88, 54
+LETTERS, TITLE_LETTERS = 66, 50
 """Letters of a line of small print, and of the title, that the width has room for."""
+LINE_INCHES, TITLE_INCHES = 0.175, 0.2
+"""Height of such a line."""
 LIGHT_ON = "#0072B2"
 """The one colour of the bars that is dark enough for white letters."""
 MEASURED, IDEAL = (-0.42, 0.14), (0.2, 0.42)
@@ -78,20 +80,22 @@ def gantt(trace: Trace) -> Drawing:
     if len(shown) == 1:  # an ideal of medians can end after the run
         shown = [shown[0]._replace(end=max(shown[0].end, *(bar.end_seconds for bar in replayed)))]
     caption = caption_of(trace, best)
+    title = textwrap.fill(f"{trace.title}: {_lanes(trace)}", TITLE_LETTERS)
+    head = "\n".join(_lines([trace.sizes, trace.machine, *([shown[0].name] if shown[0].name else [])]))
+    words = "\n".join(_lines(_picture_words(caption)))
     row_inches = min(0.42, max(0.15, 4.5 / (trace.lanes * len(shown))))
-    with rc_context({**STYLE, "axes.grid": False, "font.size": 9}):
+    with rc_context({**STYLE, "axes.grid": False, "font.size": SMALL, "text.parse_math": False}):
         panel_inches = trace.lanes * row_inches + 0.45
-        figure = Figure(figsize=(WIDTH_INCHES, 1.35 + len(shown) * panel_inches), layout="constrained")
+        small_lines = head.count("\n") + words.count("\n") + 2
+        text_inches = 0.45 + TITLE_INCHES * (title.count("\n") + 1) + LINE_INCHES * small_lines
+        figure = Figure(figsize=(WIDTH_INCHES, text_inches + len(shown) * panel_inches), layout="constrained")
         panels = figure.subplots(len(shown), 1, squeeze=False)[:, 0]
         for axes, part in zip(panels, shown, strict=True):
             _draw_part(axes, part, trace.lanes, measured, replayed, row_inches)
         panels[-1].set_xlabel("milliseconds from the first start")
-        title = textwrap.fill(f"{trace.title}: {_lanes(trace)}", TITLE_LETTERS)
-        figure.suptitle(title, x=0.01, ha="left", size=11, weight="bold")
-        machine = textwrap.fill(trace.machine, LETTERS)
-        head = f"{trace.sizes}\n{machine}" + (f"\n{shown[0].name}" if shown[0].name else "")
-        panels[0].set_title(head, size=7.5, weight="normal", loc="left")
-        figure.supxlabel(_picture_words(caption), x=0.01, ha="left", size=8)
+        figure.suptitle(title, x=0.01, ha="left", size=12, weight="bold")
+        panels[0].set_title(head, size=SMALL, weight="normal", loc="left")
+        figure.supxlabel(words, x=0.01, ha="left", size=SMALL)
         return drawing_of(
             figure,
             name="gantt",
@@ -151,13 +155,12 @@ def _draw_part(
     backward = [bar for bar in seen if bar.action[:1] in BACKWARD]
     forward = [bar for bar in seen if bar.action[:1] not in BACKWARD]
     for some, place, hatch in ((forward, MEASURED, None), (backward, MEASURED, "/////"), (best, IDEAL, None)):
-        narrowest = min((bar.seconds for bar in some), default=0.0) * inches
         axes.add_collection(
             PolyCollection(
                 [_corners(bar, place) for bar in some],
                 facecolors=[_colour(bar) if place is MEASURED else "none" for bar in some],
                 edgecolors="white" if place is MEASURED else INK,
-                linewidths=min(0.6, narrowest * 12),
+                linewidths=[min(0.6, bar.seconds * inches * 12) for bar in some] or 0.6,  # a bar, not its outline
                 hatch=hatch,
             )
         )
@@ -167,13 +170,13 @@ def _draw_part(
     axes.set_xlim(1e3 * (part.start - margin * (part.start > 0)), 1e3 * (part.end + margin))
     axes.set_ylim(lanes - 0.45, -0.55)
     axes.xaxis.set_major_locator(MaxNLocator(7))
-    every = max(1, math.ceil(0.14 / row_inches), math.ceil(lanes / 32))
+    every = max(1, math.ceil(0.17 / row_inches), math.ceil(lanes / 32))
     axes.yaxis.set_major_locator(FixedLocator(range(0, lanes, every)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.set_yticklabels([f"lane {lane}" for lane in range(0, lanes, every)])
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.set_title(part.name, size=7.5, weight="normal", loc="left")
+    axes.set_title(part.name, size=SMALL, weight="normal", loc="left")
 
 
 def _shift(part: Part, seen: Sequence[Bar], replayed: Sequence[Bar]) -> float:
@@ -202,7 +205,7 @@ def _number(axes: Axes, part: Part, seen: Sequence[Bar], inches: float) -> None:
             colour = "white" if _colour(members[0]) == LIGHT_ON else INK
             axes.text(
                 500 * (start + end), lane + sum(MEASURED) / 2, label,
-                ha="center", va="center_baseline", size=8, color=colour,
+                ha="center", va="center_baseline", size=SMALL, color=colour,
             )  # fmt: skip
 
 
@@ -230,7 +233,12 @@ def _lanes(trace: Trace) -> str:
     return counted(trace.lanes, noun, plural)
 
 
-def _picture_words(caption: str) -> str:
-    """Return the caption for the picture itself, which may be seen without its page."""
-    lines = caption.replace(". ", ".\n")
-    return f"{lines}\nFilled: measured, five colours by turns for the mini-batches. Hollow: ideal, computed."
+def _picture_words(caption: str) -> list[str]:
+    """Return the caption for the picture itself, which may be seen without its page, a sentence each."""
+    sentences = caption.replace(". ", ".\n").splitlines()
+    return [*sentences, "Filled: measured, five colours by turns for the mini-batches.", "Hollow: ideal, computed."]
+
+
+def _lines(sentences: Sequence[str]) -> list[str]:
+    """Return sentences in lines that the picture's width has room for."""
+    return [line for sentence in sentences for line in textwrap.wrap(sentence, LETTERS)]

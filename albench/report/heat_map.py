@@ -18,7 +18,7 @@ from albench.analysis.baselines import outcome
 from albench.report.drawing import WIDTH_INCHES, Drawing, drawing_of
 from albench.report.regimes import Comparison
 from albench.report.sizes import AXIS_WORDS, SizeMap
-from albench.report.style import DIVERGING, INK, MUTED
+from albench.report.style import DIVERGING, INK, MUTED, SMALL
 from albench.report.words import counted, number, times
 
 FULL_COLOUR = 2.0
@@ -28,7 +28,7 @@ DARK = 0.5
 LUMINANCE = (0.299, 0.587, 0.114)
 """What red, green and blue add to it (ITU-R BT.601)."""
 ROW_INCHES = 0.46
-LETTERS, MOST_COLUMNS = 10.5, 8
+LETTERS, MOST_COLUMNS = SMALL, 8
 """Size of the numbers, and in how many columns they have room at that size."""
 
 
@@ -118,4 +118,4 @@ def _scale(figure: Figure, axes: Axes, mesh: object, end: float) -> None:
     bar.set_ticks(ticks, labels=[f"{number(tick, 2)}×" for tick in ticks])
     bar.ax.yaxis.set_minor_locator(NullLocator())
     bar.outline.set_visible(False)
-    bar.set_label("AL slower      AL faster", fontsize=9.5, color=MUTED)
+    bar.set_label("AL slower      AL faster", fontsize=SMALL, color=MUTED)

@@ -17,7 +17,7 @@ from albench.report.axes import bars, legend, log_axis, ticks
 from albench.report.contest_figure import SIDES, reach
 from albench.report.drawing import Drawing, canvas, drawing_of
 from albench.report.lane_sweeps import LaneLine, LaneSweep
-from albench.report.style import MUTED, Look
+from albench.report.style import MUTED, SMALL, Look
 from albench.report.words import listed, times
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h", "<", "*", ">", "p")
@@ -63,7 +63,7 @@ def _rows(sweep: LaneSweep) -> Figure:
             axes.vlines(point.ideal, row - 0.4, row + 0.4, **PIPELINE_IDEAL)
     axes.axvline(lanes, **IDEAL)
     axes.axvline(1.0, color=MUTED, linewidth=1.0)
-    axes.set_yticks(range(len(rows)), [one.name for one in rows], fontsize=9.5)
+    axes.set_yticks(range(len(rows)), [one.name for one in rows], fontsize=SMALL)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     furthest = max(lanes, *[one.points[-1].speedup.estimate + reach(_up(one)) for one in rows])
     axes.set_xlim(0, 1.05 * furthest)

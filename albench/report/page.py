@@ -8,14 +8,13 @@ tables, and is escaped.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from albench.analysis.complexity import PIPELINE_SHARE, PRODUCT_SHARE
 from albench.methods import FOLDED
-from albench.report import tabulation
+from albench.report import tabulation, verdict_tables
 from albench.report.accuracy import Accuracy, depth_gap
 from albench.report.answers import (
     TONES,
@@ -41,6 +40,7 @@ from albench.report.regimes import Regime, Work
 from albench.report.resources import resource_table
 from albench.report.tables import Table, shortened
 from albench.report.templating import rendered
+from albench.report.traces import NO_TRACES, Traces
 from albench.report.words import counted, listed, number, percent, spelt
 from albench.schedule import pipelined, serial
 
@@ -48,7 +48,9 @@ STAIRCASE_COMPONENTS, STAIRCASE_MINIBATCHES = 3, 5
 """Size of the example schedule: the smallest in which filling, full and draining can all be seen."""
 
 
-def page_html(findings: Findings, drawings: Sequence[Drawing], *, command: str, title: str) -> str:
+def page_html(
+    findings: Findings, drawings: Sequence[Drawing], *, command: str, title: str, traces: Traces = NO_TRACES
+) -> str:
     """Return the page; `drawings` are those of the findings that have sections of their own (`extent.split`)."""
     shown, rest = split(findings)
     return rendered(
@@ -66,17 +68,14 @@ def page_html(findings: Findings, drawings: Sequence[Drawing], *, command: str, 
         failure_words=f"{counted(len(findings.failures), 'scenario')} could not be measured.",
         speedup=_figure(drawings, "speedup-against-depth"),
         compared=any(regime.comparisons for regime in shown.sweeps),
-        across=[
-            _figure([drawing], "")
-            for drawing in drawings
-            if drawing.work is None and drawing.name != "speedup-against-depth"
-        ],
+        across=[drawing for drawing in drawings if drawing.work is None and drawing.name != "speedup-against-depth"],
         contests=[_contest(contest, shown, drawings, i) for i, contest in enumerate(shown.contests, 1)],
         regimes=[_regime(regime, shown, drawings) for regime in shown.sweeps],
         parameters=[tabulation.parameter_table(regime) for regime in shown.regimes],
         accuracies=[_accuracy(accuracy, drawings) for accuracy in shown.accuracies],
         staircase=_staircase(),
         lane_sentences=_lane_sentences(findings),
+        traces=traces,
         projected=any(regime.projected for regime in shown.sweeps),
         verdict_words=_verdict_words(),
         tones=TONES,
@@ -98,16 +97,12 @@ def _question(findings: Findings) -> str:
     return "harness" if methods == {"idle"} and not findings.accuracies else "depth"
 
 
-def _figure(drawings: Sequence[Drawing], name: str) -> dict[str, Any] | None:
-    """Return the figure whose name ends so, with its SVG as data: isolated, so that no two figures share ids."""
-    drawing = next((drawing for drawing in drawings if drawing.name.endswith(name)), None)
-    if drawing is None:
-        return None
-    source = "data:image/svg+xml;base64," + base64.b64encode(drawing.svg).decode("ascii")
-    return {"drawing": drawing, "source": source}
+def _figure(drawings: Sequence[Drawing], name: str) -> Drawing | None:
+    """Return the figure whose name ends so, if it was drawn."""
+    return next((drawing for drawing in drawings if drawing.name.endswith(name)), None)
 
 
-def _more_figures(drawings: Sequence[Drawing]) -> list[dict[str, Any] | None]:
+def _more_figures(drawings: Sequence[Drawing]) -> list[Drawing | None]:
     """Return the figures beside time and accuracy that there are of one kind of work."""
     return [_figure(drawings, name) for name in ("memory-against-depth", "speed-up-against-lanes", "usage-over-time")]
 
@@ -124,12 +119,12 @@ def _regime(regime: Regime, findings: Findings, drawings: Sequence[Drawing]) -> 
         "instances": _figure(own, "time-against-instances"),
         "more": _more_figures(own),
         "times": tabulation.time_table(regime),
-        "verdicts": tabulation.verdict_table(regime),
+        "verdicts": verdict_tables.verdict_table(regime),
         "single": single_points_sentence(regime),
         "sentences": [(series.projected, series_sentence(regime, series)) for series in regime.swept],
         "reasons": [(series.name, series.verdict.reasons) for series in regime.swept if series.verdict.reasons],
-        "coefficients": tabulation.coefficient_table(regime),
-        "fits": tabulation.fit_table(regime),
+        "coefficients": verdict_tables.coefficient_table(regime),
+        "fits": verdict_tables.fit_table(regime),
         "throughput": tabulation.throughput_table(regime),
         # Where nothing was trained to the end, the section on accuracy shows this table.
         "timed_accuracy": tabulation.timed_accuracy_table(regime) if accuracy and accuracy.trained_to_the_end else None,
@@ -246,20 +241,23 @@ def _verdict_words() -> list[tuple[str, str]]:
     return [
         (
             "O(n+ℓ)",
-            f"time adds up: the upper end of p's interval is under {low}, so depth has at most a minor part in what an "
-            "instance costs.",
+            f"time adds up: the upper end of the product share's interval is under {low}, so depth has at most a minor "
+            "part in what an instance costs.",
         ),
         (
             "O(nℓ)",
-            f"time multiplies: the lower end of p's interval is over {high}, so most of what an instance costs at the "
-            "deepest network is there because of depth.",
+            f"time multiplies: the lower end of the product share's interval is over {high}, so most of what an "
+            "instance costs at the deepest network is there because of depth.",
         ),
         (
             "O(nℓ/K)",
             "flat until the lanes are full: there is more than one lane, the sweep has depths at or under 2K and well "
             "above it, and a law with a knee at ℓ/2 = K fits better than the product law.",
         ),
-        ("mixed", f"in between: it is clear how large p is, and it is neither under {low} nor over {high}."),
+        (
+            "mixed",
+            f"in between: it is clear how large the product share is, and it is neither under {low} nor over {high}.",
+        ),
         (
             "inconclusive",
             "not decided: too few depths or too few n, too small a range of depths, or intervals so wide that they "

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from albench.harness.records import FILE_NAME
 from albench.report.answers import headline
+from albench.report.drawing import Drawing
 from albench.report.files import write_files
 from albench.report.origin import origin_sentence, trust_sentence
+from albench.report.pair_figures import pair_drawings
 from albench.report.side_by_side import (
+    Side,
     SideBySide,
     accuracies_beside,
     environments_beside,
@@ -24,7 +28,7 @@ from albench.report.side_by_side import (
 )
 from albench.report.tables import markdown, markdown_text
 from albench.report.templating import rendered
-from albench.report.words import counted
+from albench.report.words import counted, listed
 
 
 def pair_directory(before: Path, after: Path) -> Path:
@@ -38,16 +42,21 @@ def _name(place: Path) -> str:
 
 
 def write_pair(both: SideBySide, out: Path, *, command: str) -> Path:
-    """Write ``index.html`` and ``summary.md`` into the directory `out` and return the path of the page.
+    """Write ``index.html``, ``summary.md`` and ``figures/`` into the directory `out`; return the path of the page.
 
     A directory that cannot be written is a `UsageError`.
     """
-    files = {"summary.md": pair_markdown(both, command=command), "index.html": pair_html(both, command=command)}
+    drawings = pair_drawings(both)
+    files: dict[str, bytes | str] = {}
+    for drawing in drawings:
+        files |= {f"figures/{drawing.name}.svg": drawing.svg, f"figures/{drawing.name}.png": drawing.png}
+    files["summary.md"] = pair_markdown(both, drawings, command=command)
+    files["index.html"] = pair_html(both, drawings, command=command)
     write_files(out, files)
     return out / "index.html"
 
 
-def pair_html(both: SideBySide, *, command: str) -> str:
+def pair_html(both: SideBySide, drawings: Sequence[Drawing], *, command: str) -> str:
     """Return the page."""
     return rendered(
         "pair.html.j2",
@@ -66,11 +75,13 @@ def pair_html(both: SideBySide, *, command: str) -> str:
                 "trust": trust_sentence(side.findings),
                 "origin": origin_sentence(side.findings),
                 "commands": side.commands,
+                "repeat": _repeat_words(side),
             }
             for side in both.sides
         ],
         verdicts=verdicts_beside(both),
         times=times_beside(both),
+        figures=drawings,
         unpaired=not_compared(both),
         accuracies=accuracies_beside(both),
         environments=environments_beside(both),
@@ -79,22 +90,34 @@ def pair_html(both: SideBySide, *, command: str) -> str:
     )
 
 
-def pair_markdown(both: SideBySide, *, command: str) -> str:
+def pair_markdown(both: SideBySide, drawings: Sequence[Drawing], *, command: str) -> str:
     """Return the same in Markdown."""
     lines = [f"# {markdown_text(_title(both))}", "", f"**{markdown_text(pair_headline(both))}**", ""]
     lines += [f"{markdown_text(words)}\n" for words in (machine_words(both), mean_words(both)) if words]
     for side in both.sides:
         lines += [f"- {side.name}, {markdown_text(side.source)}: {markdown_text(headline(side.findings))}"]
         lines += [f"  {markdown_text(trust_sentence(side.findings))} {markdown_text(origin_sentence(side.findings))}"]
-    lines += ["", *map(markdown, pair_tables(both)), "## Reproduce", ""]
+    lines += ["", *map(markdown, pair_tables(both))]
+    for drawing in drawings:
+        lines += [f"![{markdown_text(drawing.alt)}](figures/{drawing.name}.png)", ""]
+        lines += [markdown_text(f"{drawing.reading} {drawing.limits}"), ""]
+    lines += ["## Reproduce", ""]
     for words, commands in [
-        *[(f"{side.name}, as far as its records know:", side.commands) for side in both.sides],
+        *[(markdown_text(f"{side.name}: {_repeat_words(side)}"), side.commands) for side in both.sides],
         ("This page:", (command,)),
     ]:
         code = "\n".join(commands)
         fence = "`" * max(3, 1 + max(map(len, re.findall("`+", code)), default=0))
         lines += [words, "", fence, code, fence, ""]
     return "\n".join(lines)
+
+
+def _repeat_words(side: Side) -> str:
+    """Say what the commands that repeat a run leave out."""
+    words = "as far as its records know; options that changed what its suites hold are not among them."
+    if side.own_suites:
+        words += f" A suite of its own ({listed(side.own_suites)}) is a file: give the command where that lies."
+    return words
 
 
 def _title(both: SideBySide) -> str:

@@ -18,11 +18,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from albench.methods import method_named
+from albench.report.axes import legend_columns
 from albench.report.drawing import Drawing, canvas, drawing_of
 from albench.report.projection_checks import Check
+from albench.report.projection_choices import Choice, choice_words, choices_of, fall_words, falls_of
 from albench.report.projection_tables import deviation_sentence, heading, signed_percent
 from albench.report.projections import Projection
-from albench.report.style import MUTED, STYLE, Look
+from albench.report.style import MUTED, SMALL, STYLE, Look
 from albench.report.words import counted, number, times
 
 LOOKS = {
@@ -55,19 +57,23 @@ def projection_drawings(projections: Sequence[Projection]) -> list[Drawing]:
 def _speed_drawing(projection: Projection, name: str) -> Drawing:
     """Draw speed over lanes: of each method the best M on each number of lanes."""
     figure, axes = canvas(4.9)
-    lanes = sorted({k for method in projection.methods for k in _lanes_of(projection, method)})
+    lanes = sorted({k for curve in projection.curves for k in curve.points})
     axes.plot([1, lanes[-1]], [1, lanes[-1]], **DOTS)
     told = []
     for method in projection.methods:
-        own = _lanes_of(projection, method)
-        speeds = [_best_speed(projection, method, k) for k in own]
+        choices = choices_of(projection, method)
         look = LOOKS[method]
         if method == "bp":
             axes.axhline(1.0, **(look.line | {"zorder": 1}))
         else:
-            axes.plot(own, speeds, markeredgewidth=1.5, **(look.marks | look.line))
+            places = [one.lanes for one in choices], [one.speed for one in choices]
+            axes.plot(*places, markeredgewidth=1.5, **(look.marks | look.line))
+            _label_falls(axes, method, falls_of(choices))
+        last = choices[-1]
         at_most = "at most " if _is_bound(projection, method) else ""
-        told.append(f"{method_named(method).title} {at_most}{times(speeds[-1])} on {counted(own[-1], 'lane')}")
+        cut = f", M = {last.microbatches}" if last.microbatches else ""
+        told.append(f"{method_named(method).title} {at_most}{times(last.speed)} on {counted(last.lanes, 'lane')}{cut}")
+    chosen = [words for method in projection.methods if (words := choice_words(projection, method))]
     measured = _draw_measured(axes, projection)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
@@ -85,8 +91,8 @@ def _speed_drawing(projection: Projection, name: str) -> Drawing:
     handles.append(Line2D([], [], **DOTS, label="K times as fast"))
     if measured:
         handles.append(Line2D([], [], linestyle="none", marker="o", color=MUTED, label="solid: measured"))
-    figure.legend(handles=handles, loc="outside lower left", ncols=2)
-    more = ""
+    figure.legend(handles=handles, loc="outside lower left", ncols=legend_columns(handles))
+    more = "".join(f" {words}" for method in projection.methods for words in fall_words(projection, method))
     if measured:
         more += " Solid marks were measured, with the interval of the median; they stand a little to the right."
     if any(curve.is_bound for curve in projection.curves):
@@ -95,10 +101,10 @@ def _speed_drawing(projection: Projection, name: str) -> Drawing:
         figure,
         name=name,
         title=f"Projected speed on more lanes, {heading(projection)}",
-        alt=f"Projected, times as fast as {projection.reference}: {'; '.join(told)}.",
+        alt=" ".join([f"Projected, times as fast as {projection.reference}: {'; '.join(told)}.", *chosen]),
         reading="Dashed and hollow is projected: measured times, replayed on more lanes. Higher is faster; on the "
-        "dotted line K lanes are K times as fast as BP on one. A pipeline of BP shows its best number of "
-        f"microbatches.{more}",
+        "dotted line K lanes are K times as fast as BP on one. A pipeline of BP shows its best M, "
+        f"of those that were measured or asked for; the table has it for every mark.{more}",
         limits="It does not show accuracy: AL learns by other objectives than the rest. It takes lanes for equally "
         "fast however many there are, which no real machine's are; and on many lanes a pipeline of BP would be given "
         "larger mini-batches, cut into more microbatches, than were measured.",
@@ -124,14 +130,16 @@ def _legend(method: str) -> dict[str, Any]:
     return look.line | (look.marks if method != "bp" else {})
 
 
-def _lanes_of(projection: Projection, method: str) -> list[int]:
-    return sorted({k for curve in projection.curves if curve.method == method for k in curve.points})
-
-
-def _best_speed(projection: Projection, method: str, lanes: int) -> float:
-    best = projection.best(method, lanes)
-    assert best is not None
-    return projection.speed(best[1].seconds)
+def _label_falls(axes: Axes, method: str, falls: Sequence[tuple[Choice, Choice]]) -> None:
+    """Write M beside both ends of a fall that another M makes."""
+    for fewer, more in falls:
+        if fewer.microbatches == more.microbatches:
+            continue
+        for one, place, align in ((fewer, 7, "bottom"), (more, -7, "top")):
+            axes.annotate(
+                f"M = {one.microbatches}", (one.lanes, one.speed), xytext=(0, place), textcoords="offset points",
+                ha="center", va=align, fontsize=SMALL, color=LOOKS[method].colour,
+            )  # fmt: skip
 
 
 def _draw_measured(axes: Axes, projection: Projection) -> bool:
@@ -187,7 +195,7 @@ def _check_drawing(projection: Projection, name: str) -> Drawing:
         textcoords="offset points",
         xytext=(-8, -14 if worst.error < 0 else 8),
         ha="right",
-        fontsize=9.5,
+        fontsize=SMALL,
     )
     axes.set(xscale="log", yscale="log")
     for axis in (axes.xaxis, axes.yaxis):

@@ -16,6 +16,7 @@ from albench.report.projection_figures import projection_drawings
 from albench.report.projection_tables import (
     deviation_sentence,
     heading,
+    missing_words,
     projection_csv,
     projection_markdown,
     projection_tables,
@@ -79,6 +80,8 @@ def show_projections(projections: Sequence[Projection], console: Console) -> Non
     for projection in projections:
         for table in projection_tables(projection):
             console.print(terminal(table))
+        for words in missing_words(projection):
+            console.print(words, markup=False)
         console.print(f"What this takes for granted, {heading(projection)}:", markup=False)
         for sentence in projection.assumptions:
             console.print(f"- {sentence}", markup=False)

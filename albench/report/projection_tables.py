@@ -12,6 +12,7 @@ from albench.analysis.projection import Projected
 from albench.methods import method_named
 from albench.report.drawing import Drawing
 from albench.report.projection_checks import Check, deviations_of
+from albench.report.projection_choices import fall_words
 from albench.report.projections import Curve, Projection
 from albench.report.regimes import WORK_COLUMNS, scaled
 from albench.report.tables import NO_CELL, Cell, Row, Table, markdown, markdown_text
@@ -67,15 +68,25 @@ def speed_table(projection: Projection) -> Table:
             )
             for lanes in _rows(projection, methods)
         ),
-        note="In brackets the bubble, the share of the lanes' time in which they wait. "
-        + " ".join(f"{end}." for end in _ends(projection, methods))
-        + (
-            " ≤: no more than that, for small matrix products were taken for as efficient as large ones."
-            if bound
-            else ""
-        )
-        + (" Not projected: " + "; ".join(projection.missing) + "." if projection.missing else ""),
+        note=" ".join(
+            [
+                "In brackets the bubble, the share of the lanes' time in which they wait, and a pipeline's M: on each "
+                "number of lanes the best of those that were measured or asked for.",
+                *[f"{end}." for end in _ends(projection, methods)],
+                *[words for method in methods for words in fall_words(projection, method)],
+                *(
+                    ["≤: no more, for small matrix products were taken for as efficient as large ones."]
+                    if bound
+                    else []
+                ),
+            ]
+        ),
     )
+
+
+def missing_words(projection: Projection) -> list[str]:
+    """Return what is not projected, and why, a line each."""
+    return [f"Not projected: {words}." for words in projection.missing]
 
 
 def check_table(projection: Projection) -> Table | None:
@@ -110,10 +121,10 @@ def signed_percent(share: float) -> str:
 
 
 def _rows(projection: Projection, methods: Sequence[str]) -> list[int]:
-    """Return the lanes that were asked for, up to the first on which nobody has more to do than before."""
+    """Return the lanes that were asked for, up to the most on which anybody has something to do."""
     most = max((projection.most(method) for method in methods), default=1)
-    used = [lanes for lanes in projection.asked_lanes if lanes <= most]
-    return used or [1]
+    used = {lanes for lanes in projection.asked_lanes if lanes <= most}
+    return sorted(used | ({most} if most < max(projection.asked_lanes) else set())) or [1]
 
 
 def _speed_cell(projection: Projection, method: str, lanes: int) -> Cell:
@@ -235,6 +246,8 @@ def projection_markdown(projections: Sequence[Projection], drawings: Sequence[Dr
                 lines += [markdown_text(f"{drawing.reading} {drawing.limits}"), ""]
         for table in projection_tables(projection):
             lines += [markdown(table)]
+        if projection.missing:
+            lines += [*[f"- {markdown_text(words)}" for words in missing_words(projection)], ""]
         lines += ["What this takes for granted:", ""]
         lines += [f"- {markdown_text(sentence)}" for sentence in projection.assumptions] + [""]
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", command)), default=0))

@@ -257,7 +257,10 @@ def _stage_curves(
     measured = [record.scenario for record in sources.records]
     for method in PIPELINES:
         if method not in TURNS and any(scenario.method == method for scenario in measured):
-            missing.append(f"{method_named(method).title}: what the parts of its backward pass take is not known")
+            missing.append(
+                f"{method_named(method).title}: its schedule runs the two parts of a backward pass apart, and no "
+                "record has the time of each"
+            )
     found = []
     for method in TURNS:
         title = method_named(method).title

@@ -11,12 +11,14 @@ import math
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from albench.analysis.comparison import Comparison, Verdict, compare
 from albench.errors import UsageError
 from albench.harness.control import without_controls
-from albench.harness.records import Record
+from albench.harness.records import FILE_NAME, Record
 from albench.harness.run_pair import RunPair, match_runs
+from albench.harness.suites import SUITES
 from albench.harness.sweep_log import SweepEnd
 from albench.report.accuracy import Accuracy, AccuracyPoint
 from albench.report.answers import TONES
@@ -28,6 +30,7 @@ from albench.report.tables import NO_CELL, Cell, Row, Table, number_cell, shorte
 from albench.report.tabulation import interval_cell
 from albench.report.words import counted, ends, listed, number, percent, points, times
 
+TOML = ".toml"
 ROWS_SHOWN = 1000
 """Rows of a table: a page with two such tables stays under a megabyte."""
 
@@ -47,9 +50,29 @@ class Side:
         """What measures it again and what shows it alone, as far as the records know."""
         orders = self.findings.order_seeds
         order = f" --order-seed {orders[0]}" if len(orders) == 1 and orders[0] else ""
-        source = shlex.quote(self.source)
-        sweeps = [f"albench run {shlex.quote(suite)}{order} --out {source}" for suite in self.findings.suites]
-        return (*sweeps, f"albench report {source}")
+        place = Path(self.source)
+        folder = str(place.parent if place.name == FILE_NAME else place)
+        source, kept_in = shlex.quote(self.source), shlex.quote(folder)
+        benchmark = self.source.endswith(".json")
+        sweeps = []
+        for suite in self.findings.suites:
+            if suite.endswith(".py"):  # a file of tests
+                kept = "--benchmark-json" if benchmark else "--albench-records"
+                sweeps.append(f"pytest {shlex.quote(suite)} --benchmark-only {kept} {kept_in}")
+            else:
+                sweeps.append(f"albench run {shlex.quote(self._run_name(suite))}{order} --out {kept_in}")
+        return (*sweeps, f"albench report {'--from-benchmark ' if benchmark else ''}{source}")
+
+    @property
+    def own_suites(self) -> tuple[str, ...]:
+        """The TOML files that are among its suites: they are not albench's, and lie where they were written."""
+        return tuple(name for suite in self.findings.suites if (name := self._run_name(suite)).endswith(TOML))
+
+    @staticmethod
+    def _run_name(suite: str) -> str:
+        """Return what ``albench run`` takes for a suite: a name of albench's, or a file; old records hold its stem."""
+        known = suite in SUITES or suite.endswith((TOML, ".py"))
+        return suite if known else f"{suite}{TOML}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,9 +184,9 @@ def verdicts_beside(both: SideBySide) -> Table | None:
             caption="Verdicts side by side",
             columns=("series", "work", *[f"{side}: {what}" for side in "AB" for what in ("verdict", "cost grows")]),
             rows=tuple(rows),
-            note="p: the share of the steady cost of the deepest network that is proportional to depth; verdicts are "
-            "sorted by it. The steady cost grows from the shallowest to the deepest network measured. In brackets: "
-            "95 % intervals.",
+            note="Product share: the share of the steady cost of the deepest network that is proportional to depth; "
+            "verdicts follow from it. The steady cost grows from the shallowest to the deepest network measured. "
+            "In brackets: 95 % intervals.",
         )
     )
 
@@ -214,6 +237,13 @@ def _filled(table: Table) -> Table | None:
     return shortened(table, ROWS_SHOWN, rest="the records have all") if table.rows else None
 
 
+def regimes_of_both(both: SideBySide) -> list[tuple[str, Regime, Regime]]:
+    """Return each kind of work that both runs swept: its title, and what A and B say of it; small work first."""
+    first, second = ({regime.work: regime for regime in side.findings.sweeps} for side in both.sides)
+    titles = _titles(first, second)
+    return [(title, first[work], second[work]) for work, title in titles.items() if work in first and work in second]
+
+
 def _titles(first: Iterable[Work], second: Iterable[Work]) -> dict[Work, str]:
     """Return the kinds of work of both runs with titles that tell them apart, small work first."""
     return titles_of(sorted({*first, *second}, key=lambda work: work.order))
@@ -227,7 +257,7 @@ def _verdict(series: Series | None) -> tuple[Cell, Cell]:
     if series is None:
         return Cell(NO_CELL), Cell(NO_CELL)
     verdict, share = series.verdict, series.verdict.product_share
-    told = f"p = {number(share.estimate)} {ends(share)}".rstrip() if math.isfinite(share.estimate) else ""
+    told = f"product share {number(share.estimate)} {ends(share)}".rstrip() if math.isfinite(share.estimate) else ""
     word = Cell(verdict.complexity, told, tone=TONES[verdict.complexity], value=share.estimate)
     return word, interval_cell(verdict.growth, times)
 

@@ -8,7 +8,7 @@ from albench.report.answers import heading
 from albench.report.axes import depth_axis, legend, line, log_axis
 from albench.report.drawing import Drawing, canvas, drawing_of
 from albench.report.regimes import Regime
-from albench.report.style import MUTED, Look
+from albench.report.style import MUTED, SMALL, Look
 from albench.report.words import times
 
 
@@ -36,7 +36,7 @@ def speedup_drawing(regimes: Sequence[Regime]) -> Drawing:
             ha="right",
             va=side,
             color=MUTED,
-            fontsize=9.5,
+            fontsize=SMALL,
         )
     axes.set_title("AL's fastest engine against BP's fastest")
     legend(figure, regime_looks)

@@ -22,12 +22,16 @@ FAINT = "#d5d9de"
 MUTED = "#6a737d"
 """Marks that are not data: the knee, the line of equal speed."""
 
+SMALL = 10.5
+"""Points of the smallest letters. A phone of 360 pixels shrinks a figure to two thirds: these are 9 pixels high then,
+and smaller ones cannot be read."""
+
 STYLE: Any = {
     "figure.facecolor": "white",
     "axes.facecolor": "white",
     "savefig.facecolor": "white",
     "font.family": "DejaVu Sans",  # ships with matplotlib
-    "font.size": 11,
+    "font.size": 12,
     "axes.titlesize": 12,
     "axes.titlelocation": "left",
     "axes.titleweight": "bold",
@@ -44,7 +48,7 @@ STYLE: Any = {
     "ytick.color": INK,
     "xtick.minor.size": 0,
     "legend.frameon": False,
-    "legend.fontsize": 10,
+    "legend.fontsize": 11,
     "lines.markersize": 6.5,
     "svg.fonttype": "path",
     "svg.hashsalt": "albench",  # the same records give the same file

@@ -8,7 +8,7 @@ import io
 import re
 from collections.abc import Sequence
 
-from albench.report import tabulation
+from albench.report import tabulation, verdict_tables
 from albench.report.accuracy import depth_gap
 from albench.report.answers import (
     accuracy_sentence,
@@ -27,6 +27,7 @@ from albench.report.findings import Findings
 from albench.report.pace import pace_table
 from albench.report.resources import resource_table
 from albench.report.tables import Table, markdown, markdown_text, shortened
+from albench.report.traces import NO_TRACES, Traces, traces_markdown, with_traces
 from albench.report.words import counted
 
 COLUMNS = (
@@ -67,7 +68,7 @@ def summary_tables(findings: Findings) -> list[Table]:
         tables += contest_tables(contest)
     for regime in findings.sweeps:
         tables += [
-            tabulation.verdict_table(regime),
+            verdict_tables.verdict_table(regime),
             tabulation.time_table(regime),
             tabulation.comparison_table(regime),
         ]
@@ -76,7 +77,9 @@ def summary_tables(findings: Findings) -> list[Table]:
     return [table for table in tables if table is not None]
 
 
-def summary_markdown(findings: Findings, drawings: Sequence[Drawing], *, command: str, title: str) -> str:
+def summary_markdown(
+    findings: Findings, drawings: Sequence[Drawing], *, command: str, title: str, traces: Traces = NO_TRACES
+) -> str:
     """Return the findings in Markdown, with the figures beside it linked; of large sets as much as the page has."""
     shown, rest = split(findings)
     lines = [f"# {markdown_text(title)}", "", f"**{markdown_text(headline(findings))}**", ""]
@@ -119,8 +122,8 @@ def summary_markdown(findings: Findings, drawings: Sequence[Drawing], *, command
         if len(findings.remarks) > LISTED:
             lines.append(f"- and {counted(len(findings.remarks) - LISTED, 'more remark')}")
         lines.append("")
-    lines += ["## Figures", ""]
-    for drawing in drawings:
+    lines += [*traces_markdown(traces), "## Figures", ""]
+    for drawing in with_traces(drawings, traces):
         lines += [
             f"![{markdown_text(drawing.alt)}](figures/{drawing.name}.png)",
             "",

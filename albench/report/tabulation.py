@@ -7,62 +7,22 @@ back on another N says so. Everything that was measured, at every N, is in `ever
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 
 from albench.analysis.statistics import Interval
 from albench.report.accuracy import Accuracy, AccuracyPoint
-from albench.report.answers import MEANINGS, TONES, speed_words
+from albench.report.answers import speed_words
 from albench.report.failures import Failure
 from albench.report.findings import Findings
 from albench.report.regimes import Point, Regime, Series, scaled
 from albench.report.tables import NO_CELL, Cell, Row, Table, number_cell, shortened
-from albench.report.words import MEBIBYTE, counted, ends, number, percent, times
+from albench.report.words import MEBIBYTE, counted, ends, median_words, number, percent, times
 
 FAILURES_SHOWN = 200
 """Failed scenarios that are listed, on a page as in a terminal: a screen or two more than anyone reads."""
 VALUES_SHOWN = 6
 """Values of one environment fact that are spelt out: enough for versions, not for a load that moves all the time."""
-
-
-def verdict_table(regime: Regime) -> Table | None:
-    """Return how each series grows: the verdict, and the sizes that it was made from; None without a sweep."""
-    if not regime.swept:
-        return None
-    rows = []
-    for series in regime.swept:
-        verdict = series.verdict
-        ratio = regime.product_ratio(series)
-        baseline = series is regime.baseline
-        rows.append(
-            Row(
-                cells=(
-                    Cell(series.name),
-                    Cell(verdict.complexity, MEANINGS[verdict.complexity], TONES[verdict.complexity]),
-                    interval_cell(verdict.product_share),
-                    interval_cell(verdict.growth, times),
-                    Cell("100 %", "the measure", value=1.0) if baseline else interval_cell(ratio, percent),
-                    interval_cell(verdict.exponent_n),
-                    interval_cell(verdict.exponent_depth),
-                ),
-                projected=series.projected,
-            )
-        )
-    against = regime.baseline.name if regime.baseline else "BP"
-    return Table(
-        caption=f"Verdicts, {regime.title}",
-        columns=(
-            "series",
-            "verdict",
-            "product share p",
-            "steady cost grows",
-            f"an extra layer ({against} = 100 %)",
-            "exponent of n",
-            "exponent of ℓ",
-        ),
-        rows=tuple(rows),
-        note="In brackets: 95 % intervals. The steady cost is what one more training instance costs once the pipeline "
-        "is full; it grows from the shallowest to the deepest network measured.",
-    )
 
 
 def time_table(regime: Regime) -> Table:
@@ -72,9 +32,19 @@ def time_table(regime: Regime) -> Table:
         caption=f"Milliseconds per mini-batch by hidden layers ℓ, {regime.title}",
         series=regime.everything,
         cell=lambda point: interval_cell(point.milliseconds),
-        note=f"Median of the rounds [its 95 % interval; with fewer than six rounds, the range of them], over "
-        f"N = {regime.minibatches} mini-batches from an empty to a drained pipeline, optimizer included.",
+        note=f"{median_words(_rounds_shown(regime), 'its 95 % interval')}, over N = {regime.minibatches} "
+        "mini-batches from an empty to a drained pipeline, optimizer included.",
     )
+
+
+def _rounds_shown(regime: Regime) -> list[int]:
+    """Return the rounds of all points of a table over ℓ."""
+    return [
+        point.rounds
+        for series in regime.everything
+        for depth in regime.depths
+        if (point := series.shown(depth, regime.minibatches))
+    ]
 
 
 def throughput_table(regime: Regime) -> Table:
@@ -99,7 +69,7 @@ def timed_accuracy_table(regime: Regime) -> Table | None:
             point = series.at(depth)
             found = point is not None and point.accuracy is not None
             cells.append(
-                number_cell(point.accuracy, _tenth_percent, f"N = {point.minibatches}")
+                number_cell(point.accuracy, tenth_percent, f"N = {point.minibatches}")
                 if point is not None and point.accuracy is not None and found
                 else Cell(NO_CELL)
             )
@@ -138,37 +108,12 @@ def comparison_table(regime: Regime) -> Table | None:
             )
             for one in regime.comparisons
         ),
-        note="Measured series only. The interval of the ratio pairs each side's best end with the other's worst.",
-    )
-
-
-def coefficient_table(regime: Regime) -> Table | None:
-    """Return the fitted coefficients of T = c + a·n + b·ℓ + γ·nℓ in units of a person; None without a sweep."""
-    if not regime.swept:
-        return None
-    batch = regime.work.batch_size
-    units = (("c", 1e3), ("a", 1e3 * batch), ("b", 1e3), ("gamma", 1e3 * batch))
-    return Table(
-        caption=f"Fitted costs, {regime.title}",
-        columns=(
-            "series",
-            "start-up c, ms",
-            "each mini-batch a·B, ms",
-            "each layer, once, b, ms",
-            "each layer of each mini-batch γ·B, ms",
+        note="Measured series only. The interval of the ratio pairs each side's best end with the other's worst."
+        + (
+            " Where a side was measured in one round there is none, and one round cannot tell a difference from chance."
+            if any(math.isnan(one.speedup.low) for one in regime.comparisons)
+            else ""
         ),
-        rows=tuple(
-            Row(
-                cells=(
-                    Cell(series.name),
-                    *[interval_cell(scaled(series.verdict.coefficients[name], unit)) for name, unit in units],
-                ),
-                projected=series.projected,
-            )
-            for series in regime.swept
-        ),
-        note="T = c + a·n + b·ℓ + γ·nℓ, with n the training instances and B the batch size. The last column is what "
-        "back-propagation pays and a perfect pipeline does not.",
     )
 
 
@@ -233,7 +178,8 @@ def accuracy_table(accuracy: Accuracy) -> Table:
         caption=f"Held-out accuracy {kind}, {accuracy.title}",
         columns=("method", *[f"ℓ = {depth}" for depth in depths]),
         rows=tuple(rows),
-        note="Mean over the seeds [95 % interval of the mean].",
+        note="Mean over the seeds [95 % interval of the mean"
+        + ("; of one seed there is none]." if any(p.seeds == 1 for s in accuracy.series for p in s.points) else "]."),
     )
 
 
@@ -253,7 +199,7 @@ def every_point(regime: Regime) -> Table:
                     number_cell(point.lanes, str),
                     interval_cell(point.seconds),
                     number_cell(point.samples_per_second),
-                    number_cell(point.accuracy, _tenth_percent),
+                    number_cell(point.accuracy, tenth_percent),
                     number_cell(point.peak_memory_bytes or None, _mebibytes),
                 ),
                 projected=series.projected,
@@ -305,32 +251,6 @@ def environment_table(findings: Findings) -> Table | None:
     )
 
 
-def fit_table(regime: Regime) -> Table | None:
-    """Return how well each law fits each series; None where nothing was fitted."""
-    rows = [
-        Row(
-            cells=(
-                Cell(series.name),
-                Cell(fit.law),
-                number_cell(fit.aicc),
-                number_cell(fit.held_out_error, _tenth_percent),
-            ),
-            projected=series.projected,
-        )
-        for series in regime.everything
-        for fit in series.verdict.fits
-    ]
-    return (
-        Table(
-            caption=f"Laws that were fitted, {regime.title}",
-            columns=("series", "law", "AICc, lower is better", "error on the deepest ℓ, held out"),
-            rows=tuple(rows),
-        )
-        if rows
-        else None
-    )
-
-
 def _by_depth(
     regime: Regime, *, caption: str, series: tuple[Series, ...], cell: Callable[[Point], Cell], note: str
 ) -> Table:
@@ -375,7 +295,7 @@ def _accuracy_row(name: str, points: Sequence[AccuracyPoint], depths: Sequence[i
             continue
         bounds = ends(scaled(point.mean, 100.0))
         detail = bounds if same else f"{bounds} {recipes[depth]}".strip()
-        cells.append(number_cell(point.mean.estimate, _tenth_percent, detail))
+        cells.append(number_cell(point.mean.estimate, tenth_percent, detail))
     return Row(cells=tuple(cells))
 
 
@@ -390,7 +310,7 @@ def _whole(value: float) -> str:
     return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
-def _tenth_percent(share: float) -> str:
+def tenth_percent(share: float) -> str:
     """Return a share as percent to a tenth."""
     return percent(share, 1)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from albench.analysis.bubble import ideal
 from albench.errors import UsageError
+from albench.harness import span_file
 from albench.harness.whole_file import write_whole
 from albench.report.chrome_trace import chrome_json
 from albench.report.gantt import caption_of, gantt
@@ -14,12 +15,16 @@ from albench.trace import Trace
 TRACE, GANTT = "trace.json", "gantt"
 
 
-def write_trace(trace: Trace, out: Path) -> list[Path]:
-    """Write a trace and its Gantt chart into the directory `out` and return the files; each appears whole or not at
-    all. A directory that cannot be written is a `UsageError`."""
+def write_trace(trace: Trace, out: Path, *, command: str) -> list[Path]:
+    """Write a trace, its Gantt chart and its spans into the directory `out` and return the files.
+
+    `command` is what made it. Each file appears whole or not at all; the spans come last, and with them the report
+    finds the trace. A directory that cannot be written is a `UsageError`.
+    """
     drawing = gantt(trace)
     contents: dict[str, str | bytes] = {TRACE: chrome_json(trace)}
     contents |= {f"{GANTT}.svg": drawing.svg, f"{GANTT}.png": drawing.png}
+    contents[span_file.FILE_NAME] = span_file.content(trace, command=command)
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():

@@ -66,8 +66,8 @@ def usages_of(regimes: Sequence[Regime], timed: Sequence[Record]) -> list[Usage]
         records = by_series(groups[regime.work]) if names and groups[regime.work] else {}
         cases = tuple(_case(one, records[name]) for name, one in names.items() if records.get(name))
         if any(case.is_told for case in cases):
-            cores = {record.environment.get("usable_cores") for name in names for record in records.get(name, [])}
-            known = {count for count in cores if isinstance(count, int)}
+            found = [record.environment.get("usable_cores") for name in names for record in records.get(name, [])]
+            known = {count for count in found if isinstance(count, int)}
             usages.append(Usage(work=regime.work, title=regime.title, cores=max(known, default=None), cases=cases))
     return usages
 

@@ -18,12 +18,12 @@ from matplotlib.lines import Line2D
 
 from albench.report.contest_figure import SIDES
 from albench.report.drawing import WIDTH_INCHES, Drawing, drawing_of
-from albench.report.style import MUTED
+from albench.report.style import MUTED, SMALL
 from albench.report.usage import Usage, UsageCase
 from albench.report.words import number, percent
 
 ROW_INCHES = 1.35
-LETTERS = 48
+LETTERS = 43
 """How many fit beside each other over the whole width, at the size of a column's title."""
 WHOLE_MACHINE: Any = {"color": MUTED, "linewidth": 1.0, "linestyle": (0, (2, 1.5))}
 
@@ -63,14 +63,14 @@ def usage_drawing(usage: Usage, name: str) -> Drawing:
                 _panel(grid[row][column], case, quantity, usage.cores)
             else:
                 _empty(grid[row][column], _why(case) if row == 0 else "")
-            grid[row][column].tick_params(labelsize=9, labelbottom=row == len(quantities) - 1)
-        grid[0][column].set_title(_title(case, columns), fontsize=9.5)
+            grid[row][column].tick_params(labelsize=SMALL, labelbottom=row == len(quantities) - 1)
+        grid[0][column].set_title(_title(case, columns), fontsize=SMALL)
         if case.is_told:
-            grid[len(quantities) - 1][column].set_xlabel("seconds", fontsize=9.5)
+            grid[len(quantities) - 1][column].set_xlabel("seconds", fontsize=SMALL)
         if per_core:
             _core_bars(grid[-1][column], case)
     for row, label in enumerate([*(one.label for one in quantities), *([PER_CORE] if per_core else [])]):
-        grid[row][0].set_ylabel(label, fontsize=9.5)
+        grid[row][0].set_ylabel(label, fontsize=SMALL)
     figure.suptitle(f"What was busy meanwhile, {usage.title}", x=0.02, ha="left", fontsize=12, fontweight="bold")
     handles = [
         Line2D([], [], color="#000000", linewidth=1.6, label="the run"),
@@ -140,14 +140,14 @@ def _why(case: UsageCase) -> str:
 
 def _empty(axes: Axes, words: str) -> None:
     """Leave a panel empty, with the words that say why."""
-    axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=MUTED, fontsize=9.5)
+    axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=MUTED, fontsize=SMALL)
     axes.grid(visible=False)
     axes.set_xticks([])
 
 
 def _core_bars(axes: Axes, case: UsageCase) -> None:
     """Draw how much of the run each core worked."""
-    axes.tick_params(labelsize=9)
+    axes.tick_params(labelsize=SMALL)
     axes.set_ylim(0, 108)
     use = case.telemetry.core_use
     if not use:
@@ -157,7 +157,7 @@ def _core_bars(axes: Axes, case: UsageCase) -> None:
     axes.bar(range(len(use)), [100 * share for share in use], color=colour, width=0.7)
     axes.set_xlim(-0.6, len(use) - 0.4)
     axes.set_xticks([] if len(use) > 16 else range(len(use)))
-    axes.set_xlabel("core", fontsize=9.5)
+    axes.set_xlabel("core", fontsize=SMALL)
     axes.grid(axis="x", visible=False)
 
 

@@ -52,10 +52,22 @@ def points(difference: float) -> str:
 
 
 def ends(interval: Interval, digits: int = 3) -> str:
-    """Return the ends of an interval in brackets, or nothing where there is none."""
-    if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
+    """Return the ends of an interval in brackets, or nothing where there is none, as of a single measurement."""
+    if not (interval.confidence > 0 and math.isfinite(interval.low) and math.isfinite(interval.high)):
         return ""
     return f"[{number(interval.low, digits)}, {number(interval.high, digits)}]"
+
+
+def median_words(rounds: Iterable[int], interval: str) -> str:
+    """Say what a time and the brackets behind it are, given the rounds of all that are shown.
+
+    `interval`: what is in the brackets where the rounds suffice.
+    """
+    counts = set(rounds)
+    if counts == {1}:
+        return "Measured in one round, of which there is no interval"
+    one = "; of a single round there is none" if 1 in counts else ""
+    return f"Median of the rounds [{interval}; with fewer than six rounds, the range of them{one}]"
 
 
 def listed(names: Iterable[str]) -> str:

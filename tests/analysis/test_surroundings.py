@@ -1,6 +1,6 @@
 """What two runs were made on: every difference is named, none is made up."""
 
-from albench.analysis.surroundings import Difference, differences
+from albench.analysis.surroundings import Difference, differences, shown_name
 
 HERE = {
     "cpu": "EPYC",
@@ -46,3 +46,14 @@ def test_a_run_of_mixed_surroundings_is_named_even_where_both_are_mixed_alike():
     assert (found.before, found.mixed) == (("abc", "def"), ("A",))
     (found,) = differences(mixed, mixed)
     assert found.mixed == ("A", "B")
+
+
+def test_memory_is_told_as_a_person_reads_it():
+    gib = 2**30
+    gpus = [{"name": "H100", "memory_bytes": 80 * gib}]
+    here, there = ({"memory_bytes": size, "gpus": cards} for size, cards in ((4 * gib, []), (8 * gib + 1, gpus)))
+    memory, cards = differences([here], [there])
+    assert (memory.before, memory.after) == (("4 GiB",), ("8 GiB",))
+    assert cards.after == ("name H100, memory 80 GiB",)
+    assert shown_name(memory.field) == "memory"
+    assert differences([here], [here | {"memory_bytes": 4 * gib - 5000}]) == [], "another kernel is no other memory"

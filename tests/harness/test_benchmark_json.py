@@ -114,8 +114,17 @@ def test_times_that_are_none_are_refused(tmp_path, time):
 
 
 def test_a_file_without_any_record_is_refused(tmp_path):
-    with pytest.raises(UsageError, match=r"b\.json holds no record of albench: give a file that"):
+    with pytest.raises(UsageError, match=r"b\.json holds no record of albench in any of its benchmarks; one that uses"):
         read(written(tmp_path, FOREIGN))
+    with pytest.raises(UsageError, match=r"b\.json holds no benchmark: give a file that"):
+        read(written(tmp_path))
+
+
+def test_a_contest_is_called_one_and_not_blamed_on_how_it_was_written(tmp_path):
+    contest = FOREIGN | {"extra_info": {"ratios": [{"claim": "threads beat serial", "rounds": 7}]}}
+    with pytest.raises(UsageError, match=r"holds contests, .* told by the ratios .*test_depth\.py") as caught:
+        read(written(tmp_path, contest))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_saved_run_without_its_times_says_how_to_keep_them(tmp_path):

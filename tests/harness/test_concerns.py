@@ -25,6 +25,12 @@ def test_a_network_trained_to_the_end_is_timed_once_and_not_blamed_for_it():
     assert kinds(case(8, [0.1], scenario={"purpose": "accuracy"})) == []
 
 
+def test_cases_that_do_nothing_are_not_told_to_do_more_of_it():
+    idle = {"method": "idle", "engine": "eager"}
+    assert kinds(case(8, [6e-6], scenario=idle)) == []
+    assert [kind for kind, _ in kinds(case(8, [6e-6, 6e-6, 1e-5, 1e-5], scenario=idle))] == ["too-noisy"]
+
+
 def test_the_machine_is_judged_by_its_busiest_start():
     quiet, busy = {"load_average_1_min": 0.1, "usable_cores": 2}, {"load_average_1_min": 1.9, "usable_cores": 2}
     busy["cpu_governors"] = ["powersave"]

@@ -239,7 +239,7 @@ def test_the_commands_take_files(written, tmp_path, cases):
     )  # fmt: skip
     assert result.exit_code == 0, result.stderr
     [record] = read(tmp_path / "out")
-    assert (record.suite, record.scenario.seed, record.scenario.hidden_layers) == ("mine", 7, 2)
+    assert (record.suite, record.scenario.seed, record.scenario.hidden_layers) == ("mine.toml", 7, 2)
     bad = albench("run", "quick", "--config", written("widhts = [1]"), "--out", tmp_path / "other")
     assert bad.exit_code == 2
     assert not (tmp_path / "other").exists()

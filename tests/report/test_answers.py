@@ -9,7 +9,9 @@ import pytest
 from albench.analysis.statistics import Interval
 from albench.report import find, headline
 from albench.report.answers import answers, layer_words, series_sentence
+from albench.report.break_even import break_even_sentence
 from albench.report.findings import Findings
+from albench.report.tabulation import comparison_table, time_table
 
 from . import made_up
 
@@ -49,6 +51,20 @@ def test_growth_that_is_far_below_bps_is_not_hidden_behind_a_bare_no() -> None:
     assert "2.1 times as long" in answer.sentences[0] or "2.2 times as long" in answer.sentences[0]
     if not answer.word.startswith("Not decided"):
         assert "an extra layer costs AL fused 13 % of what it costs BP" in answer.word
+
+
+def test_one_round_can_show_no_difference() -> None:
+    once = find(made_up.sweep(made_up.SMALL, width=32, batch_size=16, rounds=1))
+    told = " ".join(answers(once)[0].sentences)
+    assert "BP's speed in one round, which cannot tell a difference from chance." in told
+    assert "no clear difference" not in told
+    (regime,) = once.regimes
+    assert "not decided: one round cannot tell" in break_even_sentence(regime)
+    times, beside = time_table(regime), comparison_table(regime)
+    assert beside is not None
+    assert times.note.startswith("Measured in one round, of which there is no interval, over N = ")
+    assert not any("[" in cell.plain for table in (times, beside) for row in table.rows for cell in row.cells)
+    assert "one round cannot tell a difference from chance" in beside.note
 
 
 def test_plain_no_where_every_layer_costs_its_full_share() -> None:

@@ -60,6 +60,20 @@ def test_times_taken_off_the_pace_are_told():
     assert "off its pace by more than 15 %: 2 in A." in table.note
 
 
+def test_one_round_in_each_run_has_no_interval():
+    """The ratio of two times is a number; [1.10, 1.10] beside it would look exact."""
+    pair = pair_runs(case(8, [1.0]), case(8, [1.1]))
+    [table] = comparison_tables(pair, compare(pair.pairs))
+    assert [cell.plain for cell in table.rows[0].cells[1:4]] == [
+        "1\N{NARROW NO-BREAK SPACE}000 (1)",
+        "1\N{NARROW NO-BREAK SPACE}100 (1)",
+        "1.10",
+    ]
+    assert "Of one round in each run there is no interval." in table.note
+    pair = pair_runs(case(8, SIX), case(8, SIX))
+    assert "no interval" not in comparison_tables(pair, compare(pair.pairs))[0].note
+
+
 def test_the_last_line_counts_and_averages():
     line = comparison_summary(made()[1])
     assert line.startswith("3 cases: 1 slower, 0 faster, 1 can't tell, 1 same. Geometric mean of B / A: 1.03 [0.")

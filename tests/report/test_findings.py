@@ -8,12 +8,15 @@ import pytest
 from albench.analysis.projection import pipeline_seconds
 from albench.errors import UsageError
 from albench.harness.scenario import Scenario
-from albench.report import Findings, find
+from albench.report import Findings, find, side_by_side
 from albench.report.accuracy import depth_gap
 from albench.report.answers import headline
+from albench.report.page import page_html
 from albench.report.regimes import Regime
+from albench.report.side_by_side import pair_tables
 
 from . import made_up
+from .test_usage import watched
 
 
 def small(findings: Findings) -> Regime:
@@ -245,3 +248,29 @@ def test_only_failures_are_findings_too() -> None:
 def test_nothing_at_all_is_refused() -> None:
     with pytest.raises(UsageError, match="no measured record"):
         find([])
+
+
+FOREIGN = (5, -1, 1e308, True, None, "two", [], ["a", 1], [[1]], [None], {"a": [1]}, [{"name": [1]}])
+
+
+@pytest.mark.parametrize("value", FOREIGN, ids=repr)
+def test_facts_of_a_foreign_type_are_shown_and_break_nothing(value: object) -> None:
+    """Records may come from anywhere: an environment is whatever somebody wrote into it."""
+    names = ("cpu", "usable_cores", "cpu_governors", "memory_bytes", "packages", "variables", "load_average_1_min")
+    environment = dict.fromkeys((*names, "gpus", "commit", "platform", "python", "gpu_reason"), value)
+    records = [
+        made_up.record(
+            Scenario(method="bp", engine="eager", hidden_layers=2, width=8, batch_size=4, minibatches=8, device=device),
+            seconds=1.0 + number,
+            round=number,
+            environment=environment,
+            telemetry=watched(1.0),
+        )
+        for number in range(2)
+        for device in ("cpu", "cuda")
+    ]
+    found = find(records)
+    page = page_html(found, [], command="albench report", title="foreign")
+    assert "Environment" in page
+    both = side_by_side(("a", records, ()), ("b", [made_up.record(made_up.IDLE, seconds=1.0)], ()))
+    assert pair_tables(both)

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.image import imread
 
 from albench.analysis.bubble import ideal_spans
-from albench.report.gantt import LETTERS, UNITS, gantt, parts_of
+from albench.report.gantt import gantt, parts_of
 from albench.schedule import gpipe
 from albench.trace import Span
 from tests.analysis.test_bubble import actions
@@ -59,10 +59,6 @@ def test_a_run_is_shown_whole_or_in_parts_that_hold_its_beginning_and_its_end():
 @pytest.mark.parametrize("unit", ["task", "tick"])
 def test_any_trace_can_be_drawn(spans, unit):
     assert b"nan" not in gantt(trace(spans, unit=unit)).svg.lower()
-
-
-def test_small_print_fits():
-    assert max(map(len, UNITS.values())) <= LETTERS
 
 
 def test_stages_are_drawn_with_what_they_do():

@@ -9,7 +9,13 @@ from albench.cli import app
 from albench.errors import UsageError
 from albench.report.projection_figures import LOOKS, projection_drawings
 from albench.report.projection_files import render_projection, with_link
-from albench.report.projection_tables import check_table, projection_csv, signed_percent, speed_table
+from albench.report.projection_tables import (
+    check_table,
+    missing_words,
+    projection_csv,
+    signed_percent,
+    speed_table,
+)
 from albench.report.projections import ProjectionOptions, projections_of
 
 from . import contest_records, made_up
@@ -41,10 +47,10 @@ def test_the_table_has_a_row_a_number_of_lanes_and_says_where_methods_stop(proje
     assert table.caption.startswith("Projected, not measured: times as fast as BP, 1 thread on one lane, ℓ = 8")
     assert table.columns == ("lanes", "AL", "GPipe", "1F1B", "Interleaved 1F1B")
     assert all(row.projected for row in table.rows)
-    assert [row.cells[0].text for row in table.rows] == ["1", "2", "4", "8"]
+    assert [row.cells[0].text for row in table.rows] == ["1", "2", "4", "8", "9"], "to the most that anybody can use"
     assert table.rows[3].cells[1].detail == "(on 4)"
     assert "AL stops at 4 lanes: 4 components." in table.note
-    assert "Zero bubble" in table.note
+    assert missing_words(projection)[0].startswith("Not projected: Zero bubble: its schedule runs the two parts")
 
 
 def test_a_bound_is_written_as_one():
@@ -52,7 +58,7 @@ def test_a_bound_is_written_as_one():
     table = speed_table(one)
     assert table.columns[1] == "GPipe"
     assert table.rows[1].cells[1].text.startswith("≤ ")
-    assert "≤: no more than that" in table.note
+    assert "≤: no more, for small" in table.note
 
 
 def test_errors_stand_beside_what_was_measured(projection):
@@ -110,6 +116,7 @@ def test_files_are_written_and_markdown_lists_what_is_taken_for_granted(tmp_path
     assert text.startswith("# Projected, not measured\n")
     assert "](figures/projection-1.svg)" in text
     assert "What this takes for granted:\n\n- A lane is a CPU core" in text
+    assert "\n- Not projected: Zero bubble: " in text
     assert "albench project `x`" in text
 
 
@@ -143,6 +150,7 @@ def test_the_command_prints_tables_errors_and_assumptions(directory):
     assert result.exit_code == 0, result.output
     assert "deeper than measured" in result.output
     assert "What this takes for granted" in result.output
+    assert "Not projected: Zero bubble: " in result.output
     assert "Projections are off by" in result.output
     assert (directory / "projection.md").exists()
 

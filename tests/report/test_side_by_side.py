@@ -11,6 +11,7 @@ from albench.cli import app
 from albench.errors import UsageError
 from albench.harness.records import Record
 from albench.report import pair_terminal_tables, side_by_side, write_pair
+from albench.report.pair_page import pair_markdown
 from albench.report.side_by_side import (
     SideBySide,
     accuracies_beside,
@@ -73,7 +74,7 @@ def test_hostile_names_are_shown_and_not_run(outline: Outline, both: SideBySide,
     written = (write_pair(both, tmp_path, command=COMMAND).parent / "summary.md").read_text(encoding="utf-8")
     assert "<script>" not in written
     assert "runs/β\\|b" in written
-    assert "albench run made-up --out 'runs/α <a>'" in written
+    assert "albench run made-up.toml --out 'runs/α <a>'" in written
 
 
 def test_a_change_is_claimed_only_where_the_comparison_claims_it() -> None:
@@ -117,6 +118,28 @@ def test_verdicts_and_accuracies_of_both_stand_in_one_row(both: SideBySide) -> N
     assert (fused[2], fused[4]) == ("O(n+ℓ)", "O(n+ℓ)")
     learnt = next(row for row in accuracies.rows if row.cells[0].text == "AL" and row.cells[2].text == "16")
     assert [cell.text for cell in learnt.cells[3:]] == ["83.0 %", "83.0 %", "0.0 points"]
+
+
+@pytest.mark.parametrize(
+    ("suite", "source", "command"),
+    [
+        ("depth", "runs/a", "albench run depth --out runs/a"),
+        ("mine.toml", "runs/a", "albench run mine.toml --out runs/a"),
+        ("mine", "runs/a", "albench run mine.toml --out runs/a"),
+        ("quick", "runs/a/records.jsonl", "albench run quick --out runs/a"),
+        ("tests/test_my.py", "runs/a", "pytest tests/test_my.py --benchmark-only --albench-records runs/a"),
+        ("tests/test_my.py", "b.json", "pytest tests/test_my.py --benchmark-only --benchmark-json b.json"),
+    ],
+    ids=str,
+)
+def test_the_commands_that_measure_a_run_again_can_be_given(suite: str, source: str, command: str) -> None:
+    one = made_up.record(made_up.IDLE, seconds=1.0, suite=suite)
+    both = side_by_side((source, [one], ()), ("other", [one], ()))
+    again, report = both.before.commands
+    assert again == command
+    assert report == f"albench report {'--from-benchmark ' if source.endswith('.json') else ''}{source}"
+    told = pair_markdown(both, [], command=COMMAND)
+    assert ("(mine.toml) is a file: give the command where that lies" in told) == ("mine" in suite)
 
 
 FAILED = [made_up.failed("boom")]
@@ -175,6 +198,7 @@ def test_the_command_line_puts_the_page_beside_b(runs: Path) -> None:
     assert result.exit_code == 0, result.stderr
     assert (runs / "a-beside-b" / "index.html").exists()
     assert (runs / "a-beside-b" / "summary.md").exists()
+    assert (runs / "a-beside-b" / "figures" / "ratio-of-times.png").exists()
     assert result.stdout.index("commit") < result.stdout.index("slower")
     assert f"Report: {runs / 'a-beside-b' / 'index.html'}" in result.stdout
 
@@ -184,6 +208,8 @@ BAD = {
     "nothing there": (["a", "empty"], "does not exist"),
     "no record": (["a", "void"], "holds no measured record"),
     "three": (["a", "b", "a"], "3 runs are given: give one, or two"),
+    "a long name": (["a", 300 * "x"], "cannot be read (File name too long)"),
+    "a long name first": ([300 * "x", "a"], "cannot be read (File name too long)"),
 }
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from albench.analysis.statistics import Interval
-from albench.report.words import counted, ends, listed, number, percent, times
+from albench.report.words import counted, ends, listed, median_words, number, percent, times
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,11 @@ def test_small_words() -> None:
 def test_an_interval_that_does_not_exist_has_no_ends() -> None:
     assert ends(Interval(estimate=1.0, low=math.nan, high=math.nan)) == ""
     assert ends(Interval(estimate=1.0, low=0.9, high=1.1), 2) == "[0.90, 1.1]"
+    assert ends(Interval(estimate=1.0, low=1.0, high=1.0, confidence=0.0)) == "", "one measurement is no interval"
+    assert ends(Interval(estimate=1.0, low=1.0, high=1.0)) == "[1.00, 1.00]", "many that are equal are one"
+
+
+def test_a_single_round_is_said_to_have_no_interval() -> None:
+    assert median_words([6, 6], "its 95 % interval").startswith("Median of the rounds [its 95 % interval; with fewer")
+    assert median_words([6, 1], "its 95 % interval").endswith("; of a single round there is none]")
+    assert median_words([1, 1], "its 95 % interval") == "Measured in one round, of which there is no interval"
