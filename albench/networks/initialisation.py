@@ -2,6 +2,9 @@
 
 The generator of component i is seeded by (seed, i) and nothing else, so neither the order in which components are
 built nor the torch-wide random state decides a weight, and building a network leaves that state as it was.
+
+Networks are built on the CPU whatever torch's default device is, since the generators are there, and moved afterwards.
+Only ``with torch.device("meta")`` is followed: there a network has shapes and no numbers, and takes no memory.
 """
 
 from __future__ import annotations
@@ -19,9 +22,34 @@ def component_generator(seed: int, component: int) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
 
 
+def building_device() -> torch.device:
+    """Return where layers are built: the CPU, or "meta" where that is torch's default device."""
+    return torch.device("meta" if torch.get_default_device().type == "meta" else "cpu")
+
+
 def he_linear(in_features: int, out_features: int, generator: torch.Generator) -> nn.Linear:
     """Return a linear layer with weights from N(0, 2/in_features) (He et al., 2015) and zero biases."""
-    layer: nn.Linear = skip_init(nn.Linear, in_features, out_features)  # type: ignore[no-untyped-call]
-    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
-    nn.init.zeros_(layer.bias)
+    layer: nn.Linear = skip_init(nn.Linear, in_features, out_features, device=building_device())  # type: ignore[no-untyped-call]
+    _draw(layer, generator)
     return layer
+
+
+def he_conv(
+    in_channels: int, out_channels: int, generator: torch.Generator, *, kernel: int = 3, stride: int = 1
+) -> nn.Conv2d:
+    """Return a convolution of kernel × kernel with weights from N(0, 2/(in_channels·kernel²)) and zero biases.
+
+    Maps keep their size at stride 1 and are ⌈size/stride⌉ otherwise, as with TensorFlow's "same". At stride 2 that
+    pads maps of even size at the far edge only, and this both edges by half the kernel: the grid is one pixel off.
+    """
+    layer: nn.Conv2d = skip_init(  # type: ignore[no-untyped-call]
+        nn.Conv2d, in_channels, out_channels, kernel, stride=stride, padding=kernel // 2, device=building_device()
+    )
+    _draw(layer, generator)
+    return layer
+
+
+def _draw(layer: nn.Linear | nn.Conv2d, generator: torch.Generator) -> None:
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
