@@ -134,7 +134,7 @@ def run(
     bridge_factor: Annotated[
         int | None, typer.Option(help="Units in the bridges' hidden layer, in widths; the paper's networks have 5.")
     ] = None,
-    dataset: Annotated[str | None, typer.Option(help="Data sets.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Data sets; `albench list` names them.")] = None,
     seed: Annotated[str | None, typer.Option(help="Seeds of weights and data order.")] = None,
     rounds: Annotated[
         int | None, typer.Option(help="The most rounds, each runs every case once; else the suite's own.")

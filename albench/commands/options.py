@@ -13,7 +13,9 @@ DataDirOption = Annotated[
 ]
 
 # Of one case, run outside a sweep.
-DatasetOption = Annotated[str, typer.Option(help="digits, mnist or synthetic.")]
+DatasetOption = Annotated[
+    str, typer.Option(help="digits, mnist, fashion-mnist, cifar10, cifar100, folder:PATH or synthetic.")
+]
 EngineOption = Annotated[str | None, typer.Option(help="Engine; else the method's first.")]
 HiddenLayersOption = Annotated[int, typer.Option(help="Depth ℓ.")]
 WidthOption = Annotated[int, typer.Option(help="Units in a hidden layer.")]

@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
+from rich.console import Console
 from sklearn.datasets import load_digits
 
 from albench.data.dataset import Dataset
@@ -20,8 +21,8 @@ BRIGHTEST = 16.0
 
 
 @lru_cache(maxsize=1)
-def load(*, data_dir: Path | None = None, seed: int = 0) -> Dataset:  # noqa: ARG001 - every data set loads alike
-    """Return the digits; neither argument matters here."""
+def load(name: str, *, data_dir: Path | None, seed: int, console: Console | None) -> Dataset:  # noqa: ARG001 - all alike
+    """Return the digits, x ``[n, 64]``; neither directory nor seed matters here."""
     x, y = load_digits(return_X_y=True)
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(SPLIT_SEED))
     pixels = torch.from_numpy(x).to(torch.float32)[order] / BRIGHTEST
@@ -29,10 +30,10 @@ def load(*, data_dir: Path | None = None, seed: int = 0) -> Dataset:  # noqa: AR
     held_out = torch.arange(len(pixels)) % 5 == 0
     mean = pixels[~held_out].mean(0)
     return Dataset(
-        name="digits",
-        train_x=pixels[~held_out] - mean,
+        name=name,
+        stored_train_x=pixels[~held_out] - mean,
         train_y=labels[~held_out],
-        held_out_x=pixels[held_out] - mean,
+        stored_held_out_x=pixels[held_out] - mean,
         held_out_y=labels[held_out],
         classes=10,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from rich.console import Console
 
 from albench.data.dataset import Dataset
 
@@ -13,14 +14,14 @@ FEATURES = 64
 CLASSES = 10
 
 
-def load(*, data_dir: Path | None = None, seed: int = 0) -> Dataset:  # noqa: ARG001 - every data set loads alike
+def load(name: str, *, data_dir: Path | None, seed: int, console: Console | None) -> Dataset:  # noqa: ARG001 - all alike
     """Return standard-normal x ``[4096, 64]`` and labels drawn evenly from 10 classes."""
     generator = torch.Generator().manual_seed(seed)
     return Dataset(
-        name="synthetic",
-        train_x=torch.randn(INSTANCES, FEATURES, generator=generator),
+        name=name,
+        stored_train_x=torch.randn(INSTANCES, FEATURES, generator=generator),
         train_y=torch.randint(CLASSES, (INSTANCES,), generator=generator),
-        held_out_x=None,
+        stored_held_out_x=None,
         held_out_y=None,
         classes=CLASSES,
     )

@@ -17,7 +17,9 @@ _obeyed = signal.signal(signal.SIGINT, signal.SIG_IGN)
 sys.modules.setdefault("pyarrow", None)  # type: ignore[arg-type]  # pandas, which scikit-learn loads, would load it
 # where it is installed, and it starts a thread; no case needs it
 
+import albench.data.cifar
 import albench.data.digits
+import albench.data.folder
 import albench.data.mnist
 import albench.data.synthetic
 import albench.engines.fused
