@@ -88,6 +88,7 @@ METHODS: dict[str, Method] = {
     "al-ddp": Method(
         title="AL + DDP", engines=("threads",), lane_engines=("threads",), module="albench.methods.al_ddp"
     ),
+    "dtp": Method(title="DTP", engines=("eager",), module="albench.methods.dtp"),
     "idle": Method(title="Idle", engines=("eager",), module="albench.methods.idle"),
 }
 FOLDED = ("al", "al-ddp")
