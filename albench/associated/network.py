@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from albench.associated.component import AssociatedComponent
 from albench.associated.objective import DistinctTargets, TargetRows, one_hot_target
+from albench.prediction import frozen_view
 
 
 class AssociatedNetwork(nn.Module):
@@ -28,11 +29,15 @@ class AssociatedNetwork(nn.Module):
         self.classes = classes
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the prediction of Eq. 8 for x ``[B, …]``: scores in (0, 1), ``[B, classes]``."""
-        for component in self.components:
+        """Return the prediction of Eq. 8 for x ``[B, …]``: scores in (0, 1), ``[B, classes]``.
+
+        Whatever mode the components train in, running statistics are used as they stand, and nothing is dropped.
+        """
+        components = frozen_view(self).components
+        for component in components:
             x = component.f(x)
-        x = self.components[-1].b(x)
-        for component in reversed(self.components):
+        x = components[-1].b(x)
+        for component in reversed(components):
             x = component.h(x)
         return x
 

@@ -134,6 +134,7 @@ class PreparedStep(Step, ABC):
         def loss_of(x: Tensor, y: Tensor) -> Tensor:
             return F.cross_entropy(network(x), y)
 
+        statistics = [(buffer, buffer.clone()) for buffer in network.buffers()]
         try:
             compiled = without_guards(loss_of)
             with without_advice():
@@ -141,6 +142,9 @@ class PreparedStep(Step, ABC):
         except Exception as error:
             self.notes.append(not_compiled(error))
             return None
+        finally:
+            for buffer, value in statistics:  # the pass was no update, and BatchNorm counts every pass
+                buffer.copy_(value)
         return compiled
 
     @abstractmethod

@@ -18,6 +18,7 @@ from albench.engines.batch import Batch
 from albench.methods.flops import back_propagation_flops
 from albench.methods.team import MakeMember, Team, shared
 from albench.methods.trainer import Trainer, TrainerOptions
+from albench.prediction import frozen_view
 
 SENT_AT_ONCE = 64
 """Mini-batches that are sent in one message where they come one by one: a message costs a tenth of a millisecond."""
@@ -93,7 +94,7 @@ class TeamTrainer(Trainer):
         if self._stale:
             self.network.load_state_dict(self.team.call("weights"))
             self._stale = False
-        scores: Tensor = self.network(x)
+        scores: Tensor = frozen_view(self.network)(x)
         return scores
 
     @property

@@ -18,10 +18,10 @@ def check_sizes(**sizes: Any) -> None:
 
 def check_shape(name: str, shape: Any) -> tuple[int, ...]:
     """Return the shape of one instance as a tuple of plain numbers; `UsageError` if it is none."""
-    whole = isinstance(shape, Sequence) and len(shape) > 0 and all(isinstance(s, Integral) and s >= 1 for s in shape)
-    if not whole:
+    sizes = shape if isinstance(shape, Sequence) else ()
+    if not sizes or not all(isinstance(size, Integral) and int(size) >= 1 for size in sizes):
         raise UsageError(f"{name} is {shape!r}: give the sizes of one instance, as (64,) or (3, 32, 32)")
-    return tuple(int(size) for size in shape)
+    return tuple(int(size) for size in sizes)
 
 
 def check_image_shape(shape: Any, *, network: str) -> tuple[int, int, int]:

@@ -51,7 +51,7 @@ def associated_vgg(
     check_sizes(dense_layers=len(dense))
     for units in dense:
         check_sizes(dense=units)
-    stages = [*convolutional, partial(_dense_stage, widths=dense)]
+    stages: list[Stage] = [*convolutional, partial(_dense_stage, widths=dense)]
     return folded(
         shape,
         stages,

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from albench.errors import UsageError
-from albench.networks import associated_mlp, mlp
+from albench.networks import NetworkSpec, associated_mlp, associated_network, mlp, twin_network
 
 SIZES = {"in_features": 12, "width": 9, "classes": 5}
 
@@ -129,3 +129,44 @@ def test_saved_whole_and_read_again():
     x = torch.randn(3, 12)
     assert torch.equal(again(x), net(x))
     assert torch.equal(again.components[1].generator.get_state(), net.components[1].generator.get_state())
+
+
+def spec(**changes):
+    return NetworkSpec(**{"input_shape": (3, 4), "width": 9, "classes": 5} | changes)
+
+
+def test_the_paper_may_count_five_hidden_layers():
+    """1024, 1024, 5120, 1024, 1024: the middle one is the top bridge's own, whether it is counted or not."""
+    counted, uncounted = (spec(hidden_layers=layers, bridge_width=45, seed=3) for layers in (5, 4))
+    for build in (associated_network, twin_network):
+        one, other = build(counted).state_dict(), build(uncounted).state_dict()
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    widths = [m.out_features for m in twin_network(counted) if isinstance(m, nn.Linear)]
+    assert widths == [9, 9, 45, 9, 9, 5]
+
+
+@pytest.mark.parametrize("hidden_layers", [2, 3, 5, 8, 9])
+def test_the_middle_of_an_odd_number_of_layers_goes_into_the_top_bridge(hidden_layers):
+    """Other bridges stay as they are, and the twin has all ℓ layers of W, so the effective parameters are equal."""
+    net, twin = associated_network(spec(hidden_layers=hidden_layers)), twin_network(spec(hidden_layers=hidden_layers))
+    assert len(net.components) == hidden_layers // 2
+    layers = [sum(isinstance(m, nn.Linear) for m in c.b) for c in net.components]
+    assert layers == [1] * (hidden_layers // 2 - 1) + [1 + hidden_layers % 2]
+    assert [m.out_features for m in twin if isinstance(m, nn.Linear)] == [9] * hidden_layers + [5]
+    assert count(net.effective_parameters()) == count(twin.parameters())
+
+
+@pytest.mark.parametrize("bridge_width", [None, 45])
+def test_a_specification_builds_what_the_builder_does(bridge_width):
+    sizes = {"width": 9, "classes": 5, "hidden_layers": 6, "bridge_width": bridge_width, "seed": 4}
+    for build, builder in ((associated_network, associated_mlp), (twin_network, mlp)):
+        one, other = build(spec(**sizes)).state_dict(), builder(in_features=12, **sizes).state_dict()
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_one_hidden_layer_is_a_network_for_back_propagation_only():
+    assert twin_network(spec(hidden_layers=1))(torch.randn(2, 3, 4)).shape == (2, 5)
+    with pytest.raises(UsageError, match="hidden_layers is 1: folding needs at least 2"):
+        associated_network(spec(hidden_layers=1))
