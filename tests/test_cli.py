@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from albench import cli
 from albench.harness.control import without_controls
 from albench.harness.records import read
-from tests.data.test_data import write_mnist
+from tests.data.files import write_mnist
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -44,7 +44,7 @@ class Normalisation:
         brightest = torch.tensor(BRIGHTEST)
         pixels = images.flatten(1)
         together = max(1, MEAN_BYTES // (torch.float32.itemsize * len(pixels)))
-        means = [part.to(torch.float32).div_(brightest).mean(0) for part in pixels.split(together, dim=1)]
+        means = [part.to(torch.float32).div_(brightest).mean(0) for part in torch.split(pixels, together, dim=1)]
         return cls(mean=torch.cat(means).view(images.shape[1:]), brightest=brightest)
 
     def to(self, device: str) -> Normalisation:

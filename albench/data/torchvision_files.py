@@ -88,7 +88,7 @@ def data_directory(name: str, data_dir: Path | None, environment: dict[str, str]
 
 def _check(published: Published, root: Path, images: Tensor, labels: Tensor) -> None:
     """Refuse files that were read but hold something else, or do not belong to each other."""
-    if len(images) != len(labels) or images.shape[1:] != published.image_shape or not len(images):
+    if len(images) != len(labels) or images.shape[1:] != published.image_shape:
         found = f"{len(images)} images of {list(images.shape[1:])}, {len(labels)} labels"
         raise _unreadable(published, root, found)
     if not 0 <= int(labels.min()) <= int(labels.max()) < published.classes:
