@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.neighbors import NearestNeighbors
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
 from albench.errors import UsageError
 from albench.report.drawing import WIDTH_INCHES, Drawing, drawing_of
@@ -68,7 +69,9 @@ def embed(features: ArrayLike, *, seed: int) -> NDArray[np.float64]:
     if x.shape[1] < 2:  # two components are drawn, and these features have one
         x = np.column_stack([x, np.zeros(len(x))])
     perplexity = min(PERPLEXITY, (len(x) - 1) / 3)
-    placed: NDArray[np.float64] = TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(x)
+    # Threads add in whatever order they finish, and t-SNE makes another picture of the last bit.
+    with threadpool_limits(1):
+        placed: NDArray[np.float64] = TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(x)
     return placed
 
 
