@@ -96,6 +96,7 @@ WAYS = {
     "al threads": {"method": "al", "engine": "threads", "rate_steps": STEPS, "weight_decay": 1e-3},
     "al ranks": {"method": "al", "engine": "ranks"},
     "bp": {"method": "bp", "rate_steps": STEPS, "epsilon": "tensorflow", "weight_decay": 1e-3, "lanes": 1},
+    "dtp": {"method": "dtp", "rate_steps": STEPS, "lanes": 1},
 }
 
 

@@ -89,6 +89,19 @@ def test_a_recipe_of_the_paper_is_what_its_authors_ran(name, method):
     assert recipe.augmentation == ("none" if recipe.dataset == "mnist" else "cifar")
 
 
+@pytest.mark.parametrize("name", ["mnist-mlp", "cifar10-mlp"])
+def test_dtp_has_the_network_and_the_data_and_settings_of_its_own(name):
+    """The paper compares with it on these two, and publishes no setting of it."""
+    dtp, bp = (recipe_of(name, method=method) for method in ("dtp", "bp"))
+    assert (dtp.width, dtp.bridge_width, dtp.dataset, dtp.epochs) == (bp.width, bp.bridge_width, bp.dataset, bp.epochs)
+    assert (dtp.rate_steps, dtp.epsilon, dtp.weight_decay) == ((), "torch", 0.0)
+
+
+def test_dtp_is_for_these_two_alone():
+    with pytest.raises(UsageError, match="recipe mnist-cnn is for al and bp, and method is 'dtp': give one of these"):
+        recipe_of("mnist-cnn", method="dtp")
+
+
 WRONG = {
     "an unknown key": ("widht = 3", "mine.toml: unknown key 'widht': did you mean 'width'"),
     "a wrong type": ('width = "wide"', "mine.toml: width is 'wide': give a whole number"),
