@@ -98,6 +98,17 @@ class Keeper:
         """The last epoch that is done, as the log has it."""
         return self._before.epochs[-1] if self._before is not None and self._before.epochs else None
 
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to train."""
+        return self.saved is not None and self.saved.epoch == self._run.recipe.epochs
+
+    def restore(self, trainer: Trainer) -> None:
+        """Let a trainer go on from the checkpoint, if there is one, and forget its state: that may be gigabytes."""
+        if self.saved is not None:
+            trainer.load_state_dict(self.saved.state)
+            self.saved = self.saved._replace(state={})
+
     @contextlib.contextmanager
     def writing(self, trainer: Trainer) -> Iterator[None]:
         """Write the log while inside."""

@@ -52,14 +52,13 @@ def train(
     )
     run = TrainingRun(recipe, dataset)
     keeper = Keeper(place, run) if place is not None else None
-    saved = keeper.saved if keeper is not None else None
-    if keeper is not None and saved is not None and saved.epoch == recipe.epochs:
-        console.print(f"epoch {saved.epoch}/{recipe.epochs} is done: nothing is left to train", markup=False)
+    if keeper is not None and keeper.finished:
+        console.print(f"epoch {recipe.epochs}/{recipe.epochs} is done: nothing is left to train", markup=False)
         return keeper.last.held_out_accuracy if keeper.last is not None else None
     trainer = make_trainer(run.scenario.method, run.options)
     try:
-        if saved is not None:
-            trainer.load_state_dict(saved.state)
+        if keeper is not None:
+            keeper.restore(trainer)
         for note in [*trainer.notes, *(keeper.notes if keeper is not None else ())]:
             console.print(note, markup=False, soft_wrap=True)
         with keeper.writing(trainer) if keeper is not None else contextlib.nullcontext():

@@ -2,11 +2,13 @@
 
 import io
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
 from rich.console import Console
 
+from albench.data import load_dataset
 from albench.data.augmentation import augmentation_named
 from albench.data.dataset import Dataset
 from albench.errors import UsageError
@@ -14,6 +16,7 @@ from albench.harness import checkpoint, epoch_log, keeping, training
 from albench.harness.keeping import Place
 from albench.harness.rates import RateStep
 from albench.harness.recipe_file import recipe_of
+from albench.harness.training_run import TrainingRun
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -239,6 +242,18 @@ def test_a_finished_run_is_not_trained_again(tmp_path, monkeypatch):
     assert (tmp_path / epoch_log.FILE_NAME).read_bytes() == before
     with pytest.raises(UsageError, match="holds a run of 2 epochs and epochs is 1: give at least as many"):
         train(recipe(epochs=1), tmp_path, resume=True)
+
+
+def test_what_was_read_is_forgotten_once_it_is_loaded(tmp_path):
+    """Of a large network it is gigabytes, and training lasts for days."""
+    train(recipe(epochs=1), tmp_path)
+    keeper = keeping.Keeper(
+        Place(directory=tmp_path, resume=True), TrainingRun(recipe(epochs=2), load_dataset("digits"))
+    )
+    loaded = []
+    keeper.restore(SimpleNamespace(load_state_dict=loaded.append))
+    assert loaded[0]["format"] == "albench-engine"
+    assert (keeper.saved.epoch, keeper.saved.state) == (1, {})
 
 
 def test_a_place_that_is_taken_is_left_alone(tmp_path):
