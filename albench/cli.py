@@ -10,7 +10,7 @@ import typer
 
 import albench
 from albench import overview
-from albench.commands import measuring, projecting, reading, training
+from albench.commands import measuring, projecting, reading, reproducing, training
 from albench.console import one_line_errors, out
 from albench.harness import environment, suites, sweep_file
 from albench.harness.availability import with_gpus_of_torch
@@ -32,6 +32,7 @@ for function in (
     projecting.project,
     training.train,
     training.trace,
+    reproducing.reproduce,
 ):
     app.command()(function)
 

@@ -67,6 +67,8 @@ class ParameterGroup:
     parameters: Sequence[nn.Parameter]
     rate: float = 1.0
     """Factor of the engine's base learning rate."""
+    weight_decay: float = 1.0
+    """Factor of the engine's weight decay; 0 for what is not to be drawn towards zero, such as a normalisation."""
 
 
 @runtime_checkable

@@ -8,14 +8,15 @@ from typing import Any
 from rich.table import Table
 
 from albench.data import DATASETS
-from albench.harness import estimate, suites
+from albench.harness import estimate, recipe_file, suites
 from albench.harness.availability import engine_availability, share_availability
 from albench.harness.scenario import Scenario
 from albench.methods import METHODS
+from albench.networks import NETWORKS
 
 
 def everything() -> Iterator[Table | str]:
-    """Yield the suites, the methods and the data sets."""
+    """Yield the suites, the methods, the networks, the data sets and the recipes."""
     named = Table("suite", "question", "cases", title="Suites", title_justify="left")
     for name, entry in suites.SUITES.items():
         named.add_row(name, entry.description, str(len(suites.suite_scenarios(name))))
@@ -24,10 +25,18 @@ def everything() -> Iterator[Table | str]:
     for name, method in METHODS.items():
         methods.add_row(name, ", ".join(method.engines))
     yield methods
+    networks = Table("network", "what it is", title="Networks", title_justify="left")
+    for name, network in NETWORKS.items():
+        networks.add_row(name, network.description)
+    yield networks
     data = Table("data set", "what it holds", title="Data sets", title_justify="left")
     for name, dataset in DATASETS.items():
         data.add_row(name, dataset.description)
     yield data
+    recipes = Table("recipe", "of the paper's", title="Recipes of `albench train`", title_justify="left")
+    for name, description in recipe_file.descriptions().items():
+        recipes.add_row(name, description)
+    yield recipes
 
 
 def cases(scenarios: Sequence[Scenario], name: str) -> Iterator[Table | str]:

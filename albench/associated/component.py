@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from albench.associated.objective import TargetRows, associated_loss, autoencoder_loss
 from albench.component import ParameterGroup, Update
+from albench.decay import Decayed, convolution_weights, without
 
 AUTOENCODER_RATE = 2.0
 """g and h learn at twice the base rate, as in the authors' code (``inv_lr``)."""
@@ -37,6 +38,8 @@ class AssociatedComponent(nn.Module):
 
     stackable = True
     """The forward pass below only names whole functions and means over the last dimensions."""
+    decayed: Decayed = "all"
+    """Which parameters weight decay is for: all, or the weights of the convolutions of f (`Decayed`)."""
 
     generator: torch.Generator
     """Source of all randomness of this component, seeded by (seed, i): never by the order of execution."""
@@ -85,7 +88,16 @@ class AssociatedComponent(nn.Module):
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """Return (f, b) at the base rate and (g, h) at twice that."""
+        associating = [*self.f.parameters(), *self.b.parameters()]
+        encoding = [*self.g.parameters(), *self.h.parameters()]
+        if self.decayed == "all":
+            return [
+                ParameterGroup(parameters=associating),
+                ParameterGroup(parameters=encoding, rate=AUTOENCODER_RATE),
+            ]
+        kernels = convolution_weights(self.f)
         return [
-            ParameterGroup(parameters=[*self.f.parameters(), *self.b.parameters()]),
-            ParameterGroup(parameters=[*self.g.parameters(), *self.h.parameters()], rate=AUTOENCODER_RATE),
+            *([ParameterGroup(parameters=kernels)] if kernels else []),
+            ParameterGroup(parameters=without(associating, kernels), weight_decay=0.0),
+            ParameterGroup(parameters=encoding, rate=AUTOENCODER_RATE, weight_decay=0.0),
         ]

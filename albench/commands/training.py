@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +25,7 @@ from albench.commands.options import (
 )
 from albench.console import command, one_line_errors, out
 from albench.errors import UsageError
-from albench.harness import environment, records, traceable
+from albench.harness import environment, recipe_file, records, traceable
 from albench.harness.availability import refuse_missing_cuda
 from albench.harness.recipe import Recipe
 from albench.harness.span_file import FOLDER
@@ -36,45 +37,82 @@ LIMIT_SECONDS = 600.0
 
 def train(
     method: Annotated[str, typer.Option(help="Such as al or bp; `albench list` names them.")],
-    dataset: DatasetOption = "digits",
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="A recipe of the paper's tables, or a TOML file of your own; options go before it."),
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Data set; `albench list` names them.  [default: digits]")] = None,
     engine: EngineOption = None,
-    hidden_layers: HiddenLayersOption = 4,
-    width: WidthOption = 128,
+    network: Annotated[str | None, typer.Option(help="mlp, cnn, vgg, resnet20 or resnet32.  [default: mlp]")] = None,
+    hidden_layers: Annotated[int | None, typer.Option(help="Depth ℓ.  [default: 4, or the network's]")] = None,
+    width: Annotated[int | None, typer.Option(help="Units in a hidden layer.  [default: 128]")] = None,
     bridge_width: BridgeWidthOption = None,
-    batch_size: BatchSizeOption = 32,
-    epochs: Annotated[int, typer.Option(help="Times that every training instance is seen.")] = 20,
-    learning_rate: Annotated[float, typer.Option(help="Adam's base rate.")] = 1e-3,
+    bridge: Annotated[str | None, typer.Option(help="How bridges read feature maps: flat or pooled.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Batch size B.  [default: 32]")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Times that every training instance is seen.  [default: 20]")
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Adam's base rate.  [default: 0.001]")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="L2 penalty λ: λ·w is added to gradients.")] = None,
+    decayed: Annotated[str | None, typer.Option(help="What it is for: all, or convolutions.")] = None,
+    epsilon: Annotated[str | None, typer.Option(help="Where Adam's ε stands: as in torch, or in tensorflow 1.")] = None,
+    augmentation: Annotated[str | None, typer.Option(help="Of training images: none, cifar or jitter.")] = None,
     lanes: LanesOption = None,
     microbatches: MicrobatchesOption = None,
-    replicas: Annotated[int, typer.Option(help="Copies of the network, where the method has several.")] = 1,
-    device: DeviceOption = "cpu",
-    seed: SeedOption = 0,
+    replicas: Annotated[int | None, typer.Option(help="Copies of the network, where the method has several.")] = None,
+    device: Annotated[str | None, typer.Option(help="Where to run: cpu or cuda.  [default: cpu]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights and data order.  [default: 0]")] = None,
     data_dir: DataDirOption = None,
+    out_dir: Annotated[Path | None, typer.Option("--out", help="Directory for log and checkpoints.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint there.")] = False,
+    checkpoint_every: Annotated[int, typer.Option(help="Epochs from one checkpoint to the next.")] = 1,
     no_progress: NoProgressOption = False,
 ) -> None:
     """Train one network and print losses and held-out accuracy after every epoch."""
-    with one_line_errors():
-        recipe = Recipe(
+    with one_line_errors(interrupted=_how_to_go_on(out_dir)):
+        chosen = recipe_file.recipe_of(
+            recipe,
             method=method,
             engine=engine,
+            network=network,
             dataset=dataset,
             hidden_layers=hidden_layers,
             width=width,
             bridge_width=bridge_width,
+            bridge=bridge,
             batch_size=batch_size,
             epochs=epochs,
             learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            decayed=decayed,
+            epsilon=epsilon,
+            augmentation=augmentation,
             lanes=lanes,
             seed=seed,
             microbatches=microbatches,
             replicas=replicas,
             device=device,
         )
-        if device == "cuda":  # looking at a machine takes a while
+        if resume and out_dir is None:
+            raise UsageError("--resume needs a run to go on with: give its directory with --out")
+        if chosen.device == "cuda":  # looking at a machine takes a while
             refuse_missing_cuda(environment.describe())
-        from albench.harness import training  # torch takes seconds: only once the input is known to be good
+        if out_dir is not None:
+            traceable.writable(out_dir)
+        from albench.harness import keeping, training  # torch takes seconds: only once the input is known to be good
 
-        training.train(recipe, data_dir=data_dir, console=out, plain=no_progress)
+        place = None
+        if out_dir is not None:
+            place = keeping.Place(directory=out_dir, resume=resume, every=checkpoint_every, command=command())
+        training.train(chosen, data_dir=data_dir, console=out, plain=no_progress, place=place)
+
+
+def _how_to_go_on(out_dir: Path | None) -> str:
+    """Return what is said of a training that Ctrl-C ended."""
+    if out_dir is None:
+        return "nothing is kept of it: with --out DIR the next one can go on"
+    again = command() if "--resume" in sys.argv else f"{command()} --resume"
+    return f"`{again}` goes on from the last checkpoint"
 
 
 def trace(

@@ -14,7 +14,7 @@ import torch
 
 from albench.engines.engine import Engine, as_network
 from albench.engines.errors import ComponentError, RankError
-from albench.engines.options import EngineOptions, LearningRate
+from albench.engines.options import EngineOptions, Epsilon, LearningRate
 from albench.errors import unknown_name
 from albench.machine import LaneKind
 
@@ -31,7 +31,16 @@ ENGINES: dict[str, tuple[str, str]] = {
 }
 """Name → module and class; a module is imported when its engine is made."""
 
-__all__ = ["ENGINES", "ComponentError", "Engine", "EngineOptions", "LearningRate", "RankError", "make_engine"]
+__all__ = [
+    "ENGINES",
+    "ComponentError",
+    "Engine",
+    "EngineOptions",
+    "Epsilon",
+    "LearningRate",
+    "RankError",
+    "make_engine",
+]
 
 
 def make_engine(
@@ -40,6 +49,7 @@ def make_engine(
     *,
     learning_rate: LearningRate = 1e-4,
     weight_decay: float = 0.0,
+    epsilon: Epsilon = "torch",
     distinct_targets: bool | Literal["auto"] = "auto",
     lanes: int | None = None,
     lane_kind: LaneKind = "stream",
@@ -51,7 +61,8 @@ def make_engine(
 ) -> Engine:
     """Return the engine called `name` for `network`, ready to ``fit``.
 
-    `learning_rate` is the base rate of Adam or a function of the mini-batch index. `lanes` None stands for as many as
+    `learning_rate` is the base rate of Adam or a function of the mini-batch index. `epsilon` "tensorflow" puts Adam's ε
+    where TensorFlow 1 has it, on engines that launch updates one by one. `lanes` None stands for as many as
     are useful here; more lanes than components are capped, which ``engine.notes`` says. `lane_kind` "sm-share" gives
     each lane of `streams` and `graph` multiprocessors of its own, `lane_sms` of them where that is given. `trace`: keep
     in ``engine.spans`` when each task ran and on which lane (`albench.trace.Span`); the results are the same to the
@@ -65,6 +76,7 @@ def make_engine(
     options = EngineOptions(
         learning_rate=learning_rate,
         weight_decay=weight_decay,
+        epsilon=epsilon,
         distinct_targets=distinct_targets,
         lanes=lanes,
         lane_kind=lane_kind,

@@ -14,6 +14,7 @@ and corrections are tensors on the device, which the recording reads anew each t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -32,6 +33,7 @@ def update_rows(
     *,
     rate: float | Tensor,
     weight_decay: float,
+    epsilon: float = EPSILON,
 ) -> None:
     """Update rows in place at one rate; `steps` hold the number of the update that this one is."""
     # What torch.optim.Adam(fused=True) calls; the optimizer itself would spend three times as long in Python, row by
@@ -47,7 +49,7 @@ def update_rows(
         beta1=BETAS[0],
         beta2=BETAS[1],
         weight_decay=weight_decay,
-        eps=EPSILON,
+        eps=epsilon,
         amsgrad=False,
         maximize=False,
     )
@@ -87,7 +89,19 @@ def lean_step(optimizer: torch.optim.Optimizer) -> None:
                 steps,
                 rate=group["lr"],
                 weight_decay=group["weight_decay"],
+                epsilon=group["eps"],
             )
+
+
+def tensorflow_epsilon(updates: int) -> float:
+    """Return the ε with which torch's Adam makes update number `updates` (the first is 1) as TensorFlow 1 makes it.
+
+        torch           w ← w - rate/(1-β₁ᵗ) · m / (√v/√(1-β₂ᵗ) + ε)
+        TensorFlow 1    w ← w - rate·√(1-β₂ᵗ)/(1-β₁ᵗ) · m / (√v + ε)       so   ε of torch = ε/√(1-β₂ᵗ)
+
+    The first update's is 32 times as large, the ten thousandth's larger by two in a hundred thousand.
+    """
+    return EPSILON / math.sqrt(1 - BETAS[1] ** updates)
 
 
 def forget(optimizer: torch.optim.Optimizer) -> None:
@@ -115,15 +129,17 @@ def update_whole(
     *,
     rate: Tensor,
     root_correction: Tensor,
-    weight_decay: float,
+    weight_decay: float | Tensor,
     active: Tensor | None,
 ) -> None:
     """Update ``[K, n]`` in place. `rate` ``[K, 1]`` or ``[K, n]`` has c₁ in it already, `root_correction` is c₂.
 
     Rows that `active` ``[K, 1]`` marks False stay what they are, whatever their gradients: chosen, not multiplied by
-    zero, which would let a NaN through. None: all rows are updated.
+    zero, which would let a NaN through. None: all rows are updated. `weight_decay`: a number, or one a column ``[n]``.
     """
-    if weight_decay:
+    if isinstance(weight_decay, Tensor):
+        gradients = torch.addcmul(gradients, weights, weight_decay)
+    elif weight_decay:
         gradients = torch.add(gradients, weights, alpha=weight_decay)
     mean = torch.lerp(means, gradients, 1 - BETAS[0])
     square = torch.addcmul(squares * BETAS[1], gradients, gradients, value=1 - BETAS[1])

@@ -54,6 +54,8 @@ class Engine(ABC):
     """What a lane of this engine is; records carry it."""
     takes_sm_shares: ClassVar[bool] = False
     """Whether lanes can be shares of a GPU's multiprocessors."""
+    counts_updates: ClassVar[bool] = True
+    """Whether the host counts a component's updates one by one, which an ε that follows the count needs."""
     out_of_order: ClassVar[bool] = False
     """Whether tasks run in another order than the serial one on a single lane too, as where a whole tick is one."""
 
@@ -66,6 +68,11 @@ class Engine(ABC):
         if options.lane_kind == "sm-share" and not self.takes_sm_shares:
             raise UsageError(
                 f"lane_kind is 'sm-share' and engine {self.name!r} has no such lanes: use engine 'streams' or 'graph'"
+            )
+        if options.epsilon != "torch" and not self.counts_updates:
+            raise UsageError(
+                f"epsilon is {options.epsilon!r} and engine {self.name!r} makes every update with torch's: "
+                "give epsilon 'torch', or engine 'serial', 'threads', 'ranks' or 'streams'"
             )
         for i, component in enumerate(self.components):
             if not any(list(group.parameters) for group in component.parameter_groups()):

@@ -114,6 +114,7 @@ class FusedEngine(Engine):
     name = "fused"
     lane_kind = "intra-op-thread"
     out_of_order = True
+    counts_updates = False
     prepare_uncompiled: ClassVar[bool] = False
     """Whether to prepare ticks on a CPU as on a GPU. There is nothing to gain; tests see a GPU's logic with it."""
 

@@ -62,6 +62,7 @@ class GraphEngine(LaneEngine):
 
     name = "graph"
     out_of_order = True
+    counts_updates = False
 
     def __init__(self, network: ComponentNetwork, options: EngineOptions) -> None:
         super().__init__(network, options)

@@ -7,13 +7,16 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from albench.errors import UsageError
 from albench.machine import LANE_KINDS, LaneKind
 
 LearningRate = float | Callable[[int], float]
 """A rate, or a function of the mini-batch index k (not of the tick), so that every engine sees the same rates."""
+
+Epsilon = Literal["torch", "tensorflow"]
+"""Where Adam's ε stands: added to √v after the bias correction, or before it as TensorFlow 1 does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +26,9 @@ class EngineOptions:
     learning_rate: LearningRate = 1e-4
     """Base rate of Adam, or a function of the mini-batch index k, counted from 0 over all calls of ``fit``."""
     weight_decay: float = 0.0
-    """L2 penalty, added to the gradient as ``torch.optim.Adam`` does."""
+    """L2 penalty, added to the gradient as ``torch.optim.Adam`` does; each parameter group has a factor of it."""
+    epsilon: Epsilon = "torch"
+    """Where Adam's ε stands (`albench.engines.adam.tensorflow_epsilon`); it matters where gradients come near 1e-8."""
     distinct_targets: bool | Literal["auto"] = "auto"
     """Whether the target side runs on the distinct rows of a mini-batch; "auto": where they are fewer."""
     lanes: int | None = None
@@ -50,6 +55,8 @@ class EngineOptions:
             _check_rate(self.learning_rate)
         if not (isinstance(self.weight_decay, Real) and math.isfinite(self.weight_decay) and self.weight_decay >= 0):
             raise UsageError(f"weight_decay is {self.weight_decay!r}: give a finite number of at least 0")
+        if self.epsilon not in get_args(Epsilon):
+            raise UsageError(f'epsilon is {self.epsilon!r}: give "torch" or "tensorflow"')
         if self.distinct_targets not in (True, False, "auto"):
             raise UsageError(f'distinct_targets is {self.distinct_targets!r}: give True, False or "auto"')
         if self.trace not in (True, False):

@@ -103,7 +103,12 @@ class Rank:
             "ring": self._listener.address if self._listener else "",
             "device": device_identity(self._device),
             "network": self._unchanged.description,
-            "options": [self._options.weight_decay, self._options.trace, self._options.link],
+            "options": [
+                self._options.weight_decay,
+                self._options.epsilon,
+                self._options.trace,
+                self._options.link,
+            ],
         }
         job.publish(f"about/{job.rank}", about)
         others = [job.read(f"about/{rank}") for rank in range(job.size)]

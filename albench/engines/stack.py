@@ -76,6 +76,7 @@ class Stack:
         names = {id(parameter): name for name, parameter in named_parameters(components[0]).items()}
         groups = components[0].parameter_groups()
         self._group_rates = [group.rate for group in groups]
+        self._group_decays = [options.weight_decay * group.weight_decay for group in groups]
         start = 0
         for g, group in enumerate(groups):
             for parameter in group.parameters:
@@ -92,12 +93,11 @@ class Stack:
         """Updates made, ``[K]``."""
         self._group_rows = [self._rows_of_group(g) for g in range(len(groups))]
         self._step_rows = list(self.steps)
-        self._rates_P = torch.cat(
-            [
-                torch.full((c.stop - c.start,), self._group_rates[c.group], dtype=like.dtype)
-                for c in self._columns.values()
-            ]
-        ).to(self._weights)
+        self._rates_P = self._by_column(self._group_rates)
+        self._decay: float | Tensor = self._group_decays[0]
+        """Weight decay of all columns, or of each ``[P]``."""
+        if len(set(self._group_decays)) > 1:
+            self._decay = self._by_column(self._group_decays)
         self._bound = Bound()
         self._linears: dict[str, StackedLinear] = {}
         self._module = self._stacked(cast("nn.Module", components[0]), "")
@@ -148,6 +148,12 @@ class Stack:
         twin = copy.copy(module)
         twin._modules = {**parts}
         return twin
+
+    def _by_column(self, of_groups: Sequence[float]) -> Tensor:
+        """Return a number a column ``[P]``, that of its group."""
+        kind = self._weights.dtype
+        parts = [torch.full((c.stop - c.start,), of_groups[c.group], dtype=kind) for c in self._columns.values()]
+        return torch.cat(parts).to(self._weights.device)
 
     def _rows_of_group(self, group: int) -> list[list[Tensor]]:
         """Return the rows of weights, gradients, means and squares that are one group's."""
@@ -260,7 +266,6 @@ class Stack:
         """
         rate_K1, root_K1 = rate.unsqueeze(1), root_correction.unsqueeze(1)
         active_K1 = None if active is None else active.unsqueeze(1)
-        weight_decay = self._options.weight_decay
         leaves = self._whole
         if by_column:
             leaves = {n: self._flat[n][0].view(len(self), *c.stacked_shape) for n, c in self._columns.items()}
@@ -286,7 +291,7 @@ class Stack:
                     squares,
                     rate=rate_K1 * self._group_rates[column.group],
                     root_correction=root_K1,
-                    weight_decay=weight_decay,
+                    weight_decay=self._group_decays[column.group],
                     active=active_K1,
                 )
         else:
@@ -297,7 +302,7 @@ class Stack:
                 self._squares,
                 rate=rate_K1 * self._rates_P,
                 root_correction=root_K1,
-                weight_decay=weight_decay,
+                weight_decay=self._decay,
                 active=active_K1,
             )
         if not fused:
@@ -359,7 +364,7 @@ class Stack:
 
     def _update_slots(self, start: int, stop: int, base: float) -> None:
         """Update slots start … stop-1 at one base rate; their steps count this update already."""
-        for rows, rate in zip(self._group_rows, self._group_rates, strict=True):
+        for rows, rate, decay in zip(self._group_rows, self._group_rates, self._group_decays, strict=True):
             weights, gradients, means, squares = (r[start:stop] for r in rows)
             update_rows(
                 weights,
@@ -368,7 +373,7 @@ class Stack:
                 squares,
                 self._step_rows[start:stop],
                 rate=as_read_on(self._weights.device, base * rate),
-                weight_decay=self._options.weight_decay,
+                weight_decay=decay,
             )
 
     def _equal_rates(self, minibatch: int, low: int, high: int) -> list[tuple[int, int, float]]:

@@ -41,13 +41,15 @@ class Signature(NamedTuple):
 
     layers: dict[str, Layer]
     groups: tuple[Any, ...]
-    """Rate and names of the parameters of each group."""
+    """Rate, weight decay and names of the parameters of each group."""
 
 
 def shape_signature(component: Any) -> Signature:
     """Return what must agree for two components to share a stack: layers, attributes, what is trained and how."""
     names = {id(parameter): name for name, parameter in named_parameters(component).items()}
-    groups = tuple((g.rate, *(names.get(id(p)) for p in g.parameters)) for g in component.parameter_groups())
+    groups = tuple(
+        (g.rate, g.weight_decay, *(names.get(id(p)) for p in g.parameters)) for g in component.parameter_groups()
+    )
     return Signature(layers_of(component), groups)
 
 
@@ -85,7 +87,7 @@ def difference(one: Signature, other: Signature) -> str:
             return f"the parameters of {where} (shape, type, hooks, or whether they are trained)"
         if layer[3:] != second[3:]:
             return f"the buffers or hooks of {where}"
-    return "" if one.groups == other.groups else "their parameter groups or rates"
+    return "" if one.groups == other.groups else "their parameter groups, rates or weight decay"
 
 
 def refusal(component: Any) -> str:

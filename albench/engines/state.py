@@ -13,6 +13,7 @@ engine began another can finish. Only tensors, numbers and strings, unless a mod
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any, TypedDict, cast
 
 import torch
@@ -95,7 +96,7 @@ def check_state(state: Any, components: list[object]) -> EngineState:
         have, given = cast("nn.Module", component).state_dict(), saved["weights"]
         if have.keys() != given.keys() or any(_shape(have[name]) != _shape(given[name]) for name in have):
             raise UsageError(f"component {i} of the state has other parameters or shapes than the network's")
-        if not _moments_fit(saved["optimizer"], component):
+        if not moments_fit(saved["optimizer"], named_parameters(component)):
             raise UsageError(f"the optimizer's state of component {i} does not fit the network's parameters")
         if not _generator_fits(saved["generator"], component):
             raise UsageError(f"the generator's state of component {i} does not fit the network's component")
@@ -107,15 +108,47 @@ def _shape(value: Any) -> tuple[int, ...] | None:
     return tuple(value.shape) if isinstance(value, Tensor) else None
 
 
-def _moments_fit(moments: Moments, component: object) -> bool:
-    """Whether these moments are of this component; a parameter that was never updated has none."""
-    shapes = {name: tuple(parameter.shape) for name, parameter in named_parameters(component).items()}
+def moments_fit(moments: Moments, parameters: Mapping[str, nn.Parameter]) -> bool:
+    """Whether these moments are of these parameters; one that was never updated has none."""
+    shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
     return all(
         name in shapes
         and set(saved) == set(MOMENTS)
         and all(tuple(saved[moment].shape) == (() if moment == "step" else shapes[name]) for moment in MOMENTS)
         for name, saved in moments.items()
     )
+
+
+def moments_of(optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]) -> Moments:
+    """Return a copy of Adam's state by parameter name; nothing for parameters that were never updated."""
+    state = optimizer.state
+    return {
+        name: {moment: state[parameter][moment].clone() for moment in MOMENTS}
+        for name, parameter in parameters.items()
+        if parameter in state and state[parameter]["step"] > 0
+    }
+
+
+def load_moments(optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter], moments: Moments) -> None:
+    """Take Adam's state by parameter name; what is there already is filled in place, for recordings hold addresses."""
+    state = optimizer.state
+    for name, parameter in parameters.items():
+        saved = moments.get(name)
+        own = state.get(parameter)
+        if own and (own["exp_avg"].device, own["exp_avg"].dtype) != (parameter.device, parameter.dtype):
+            del state[parameter]  # the network has moved since
+            own = None
+        if own:
+            for moment in MOMENTS:
+                # Where nothing was saved Adam starts afresh, which is from zeros.
+                own[moment].copy_(saved[moment] if saved else torch.zeros(()))
+        elif saved:
+            state[parameter] = {
+                moment: saved[moment].to(
+                    device=parameter.device, dtype=torch.float32 if moment == "step" else parameter.dtype, copy=True
+                )
+                for moment in MOMENTS
+            }
 
 
 def _generator_fits(saved: Tensor | None, component: object) -> bool:

@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 
 from albench.component import Component, Target, Update, refuse_graph
-from albench.engines.adam import lean_step
+from albench.engines.adam import lean_step, tensorflow_epsilon
 from albench.engines.errors import ComponentError
 from albench.engines.layout import hand_on_densely
 from albench.engines.options import EngineOptions
 from albench.engines.span_log import SPANS_KEPT, SpanLog, watch_of
-from albench.engines.state import MOMENTS, Moments, named_parameters
+from albench.engines.state import Moments, load_moments, moments_of, named_parameters
 
 
 class ComponentTasks:
@@ -48,13 +48,18 @@ class ComponentTasks:
         base = options.rate_at(0)
         self._optimizer = torch.optim.Adam(
             [
-                {"params": list(group.parameters), "lr": self._rate(base * group.rate, group.parameters)}
+                {
+                    "params": list(group.parameters),
+                    "lr": self._rate(base * group.rate, group.parameters),
+                    "weight_decay": options.weight_decay * group.weight_decay,
+                }
                 for group in groups
             ],
-            weight_decay=options.weight_decay,
             fused=True,
             capturable=self._on_cuda,
         )
+        self._updates = 0
+        """Updates made, where ε follows them; the optimizer's own count may lie on a device."""
 
     def _rate(self, rate: float, parameters: Sequence[Tensor]) -> float | Tensor:
         """Return a rate as Adam is to read it where these parameters are."""
@@ -98,6 +103,10 @@ class ComponentTasks:
         self._optimizer.zero_grad(set_to_none=True)
         functools.reduce(operator.add, update.losses.values()).backward()  # type: ignore[no-untyped-call]
         if idle is None:
+            if self._options.epsilon == "tensorflow":
+                self._updates += 1
+                for group in self._optimizer.param_groups:
+                    group["eps"] = tensorflow_epsilon(self._updates)
             lean_step(self._optimizer)
             return update
         self._optimizer.found_inf = idle  # type: ignore[attr-defined]
@@ -135,33 +144,13 @@ class ComponentTasks:
 
     def moments(self) -> Moments:
         """Return Adam's state by parameter name; empty for parameters that were never updated."""
-        state = self._optimizer.state
-        return {
-            name: {moment: state[parameter][moment].clone() for moment in MOMENTS}
-            for name, parameter in named_parameters(self.component).items()
-            if parameter in state and state[parameter]["step"] > 0
-        }
+        return moments_of(self._optimizer, named_parameters(self.component))
 
     def load_moments(self, moments: Moments) -> None:
         """Take Adam's state by parameter name, as `moments` returns it; what is there already is filled in place."""
-        state = self._optimizer.state
-        for name, parameter in named_parameters(self.component).items():
-            saved = moments.get(name)
-            own = state.get(parameter)
-            if own and (own["exp_avg"].device, own["exp_avg"].dtype) != (parameter.device, parameter.dtype):
-                del state[parameter]  # the network has moved since
-                own = None
-            if own:
-                for moment in MOMENTS:
-                    # Where nothing was saved Adam starts afresh, which is from zeros.
-                    own[moment].copy_(saved[moment] if saved else torch.zeros(()))
-            elif saved:
-                state[parameter] = {
-                    moment: saved[moment].to(
-                        device=parameter.device, dtype=torch.float32 if moment == "step" else parameter.dtype, copy=True
-                    )
-                    for moment in MOMENTS
-                }
+        load_moments(self._optimizer, named_parameters(self.component), moments)
+        if self._options.epsilon == "tensorflow":
+            self._updates = max((int(saved["step"]) for saved in moments.values()), default=0)
 
 
 class TracedTasks(ComponentTasks):

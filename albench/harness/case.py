@@ -20,11 +20,13 @@ import torch
 from albench.data import load_dataset
 from albench.data.dataset import Dataset
 from albench.engines.batch import Batch
+from albench.errors import UsageError
 from albench.harness.memory import whole_life_peak_bytes
 from albench.harness.outcome import Outcome
 from albench.harness.scenario import Scenario
 from albench.methods import make_trainer
-from albench.methods.trainer import Trainer, TrainerOptions, accuracy
+from albench.methods.trainer import Trainer, TrainerOptions, accuracy_over
+from albench.networks import network_named
 
 WARM_UP_MINIBATCHES = 6
 """Enough for thread pools, allocator and matrix-product caches to settle; the first step alone is up to ten times as
@@ -38,10 +40,21 @@ TRACED_MINIBATCHES = 20
 
 
 def trainer_options(scenario: Scenario, dataset: Dataset, **changes: Any) -> TrainerOptions:
-    """Return the options that make a scenario's trainer for a data set."""
+    """Return the options that make a scenario's trainer for a data set.
+
+    Raises `UsageError` for a network of images where the data are none.
+    """
+    if network_named(scenario.network).images and len(dataset.instance_shape) != 3:
+        raise UsageError(
+            f"network is {scenario.network!r} and data set {dataset.name} has instances of shape "
+            f"{list(dataset.instance_shape)}: it takes images, give network 'mlp' or a data set of images"
+        )
     options: dict[str, Any] = {
         "engine": scenario.engine,
         "in_features": dataset.in_features,
+        "input_shape": dataset.instance_shape,
+        "network": scenario.network,
+        "bridge": scenario.bridge,
         "classes": dataset.classes,
         "width": scenario.width,
         "hidden_layers": scenario.hidden_layers,
@@ -136,10 +149,8 @@ def measure(scenario: Scenario, *, data_dir: Path | None = None) -> Outcome:
 
 def held_out_accuracy(trainer: Trainer, dataset: Dataset, dtype: torch.dtype) -> tuple[float | None, str]:
     """Return the held-out accuracy reached, or None and why."""
-    if dataset.held_out_x is None or dataset.held_out_y is None:
-        return None, f"{dataset.name} data has random labels: there is nothing to learn"
-    x, y = (t.to(trainer.device) for t in (dataset.held_out_x, dataset.held_out_y))
-    return accuracy(trainer, x.to(dtype), y), ""
+    found = accuracy_over(trainer, dataset.held_out(dtype=dtype, device=trainer.device))
+    return found, "" if found is not None else f"{dataset.name} data has random labels: there is nothing to learn"
 
 
 def task_seconds(scenario: Scenario, dataset: Dataset, batches: list[Batch]) -> list[float] | None:

@@ -34,7 +34,11 @@ import albench.methods.al
 import albench.methods.al_ddp
 import albench.methods.bp
 import albench.methods.ddp
-import albench.methods.pipelines  # noqa: F401
+import albench.methods.pipelines
+import albench.networks.cnns
+import albench.networks.mlps
+import albench.networks.resnets
+import albench.networks.vggs  # noqa: F401
 
 importlib.import_module("torch._dynamo")  # the first optimizer does so: three seconds that every case would pay again
 

@@ -61,7 +61,7 @@ class SweepProgress:
     def finished(self, record: Record, estimated_seconds: float) -> None:
         """A case has its record."""
         self._done += estimated_seconds
-        left = f"{_duration(self._seconds_left())} left"
+        left = f"{duration(self._seconds_left())} left"
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, advance=estimated_seconds, left=left)
         result = f"{record.seconds:.4g} s" if record.seconds is not None else f"{record.status}: {record.reason}"
@@ -85,6 +85,7 @@ class SweepProgress:
             self._bar.stop()
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a number of seconds as a person says it."""
     minutes, seconds = divmod(round(seconds), 60)
     return f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass
+from typing import Any
 
-from albench.errors import UsageError
+from albench.data.augmentation import augmentation_named
+from albench.decay import DECAYED, Decayed
+from albench.errors import UsageError, unknown_name
 from albench.harness.grid import Contender
+from albench.harness.rates import RateStep, SteppedRate, check_steps
 from albench.harness.scenario import Scenario
 from albench.machine import launched_processes, usable_cores
-from albench.methods import method_named
+from albench.methods import SCHEDULED, WITH_ADAM_OPTIONS, method_named
 from albench.methods.cutting import microbatch_fault
+from albench.networks.spec import BridgeForm
+
+EPSILONS = ("torch", "tensorflow")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +42,45 @@ class Recipe:
     """None: the fewest that the method is tried with and that can be."""
     replicas: int = 1
     device: str = "cpu"
+    network: str = "mlp"
+    bridge: BridgeForm = "flat"
+    rate_steps: tuple[RateStep, ...] = ()
+    """Where the rate goes down, in shares of all mini-batches."""
+    weight_decay: float = 0.0
+    """L2 penalty: ``weight_decay``·w is added to the gradient of each decayed weight w."""
+    decayed: Decayed = "all"
+    """Which parameters the penalty is for."""
+    epsilon: str = "torch"
+    """Where Adam's ε stands: as in "torch", or as in "tensorflow", before the bias correction."""
+    augmentation: str = "none"
+    """What chance changes in training images; `albench.data.augmentation` names it."""
 
     def __post_init__(self) -> None:
-        """Refuse what would train nothing."""
+        """Refuse what would train nothing, and what the method has no use for."""
         if self.epochs < 1:
             raise UsageError(f"epochs is {self.epochs}: give a whole number of at least 1")
         if self.lanes is not None and self.lanes < 1:
             raise UsageError(f"lanes is {self.lanes}: give a whole number of at least 1")
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise UsageError(f"weight decay is {self.weight_decay}: give a finite number of at least 0")
+        if self.decayed not in DECAYED:
+            raise unknown_name("kind of decayed parameters", self.decayed, DECAYED)
+        if self.epsilon not in EPSILONS:
+            raise unknown_name("epsilon", self.epsilon, EPSILONS)
+        augmentation_named(self.augmentation)
+        check_steps(self.rate_steps)
         self.scenario(1)  # checks the rest
+        title = method_named(self.method).title
+        if self.rate_steps and self.method not in SCHEDULED:
+            raise UsageError(
+                f"the rate has {len(self.rate_steps)} steps: {title} trains at one rate, "
+                f"give method {' or '.join(SCHEDULED)}"
+            )
+        if (self.weight_decay or self.epsilon != "torch") and self.method not in WITH_ADAM_OPTIONS:
+            raise UsageError(
+                f"weight decay is {self.weight_decay} and epsilon {self.epsilon!r}: {title} takes neither, "
+                "give 0 and 'torch'"
+            )
 
     def scenario(self, minibatches: int) -> Scenario:
         """Return the scenario that trains so many mini-batches."""
@@ -59,9 +99,11 @@ class Recipe:
             method=contender.method,
             engine=contender.engine,
             dataset=self.dataset,
+            network=self.network,
             hidden_layers=self.hidden_layers,
             width=self.width,
             bridge_width=self.bridge_width,
+            bridge=self.bridge,
             batch_size=self.batch_size,
             minibatches=minibatches,
             learning_rate=self.learning_rate,
@@ -72,6 +114,27 @@ class Recipe:
             seed=self.seed,
             purpose="accuracy",
         )
+
+    def rate(self, minibatches: int) -> float | SteppedRate:
+        """Return the base rate of a run of so many mini-batches, or what tells that of each."""
+        if not self.rate_steps:
+            return self.learning_rate
+        return SteppedRate(base=self.learning_rate, steps=self.rate_steps, minibatches=minibatches)
+
+    def training_options(self, minibatches: int) -> dict[str, Any]:
+        """Return what a trainer is told beside its scenario."""
+        return {
+            "learning_rate": self.rate(minibatches),
+            "weight_decay": self.weight_decay,
+            "decayed": self.decayed,
+            "epsilon": self.epsilon,
+        }
+
+    def settings(self) -> dict[str, Any]:
+        """Return all of it as plain data, what was left to the machine filled in: what decides how a run ends."""
+        chosen = self.scenario(1)
+        filled = {name: getattr(chosen, name) for name in ("engine", "lanes", "microbatches", "replicas")}
+        return dataclasses.asdict(self) | {"rate_steps": [[step.at, step.factor] for step in self.rate_steps]} | filled
 
     def _fewest_microbatches(self, lanes: int) -> int:
         """Return the smallest M of the method that batch size and schedule allow; 1 where it has none."""

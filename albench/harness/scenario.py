@@ -17,8 +17,10 @@ from typing import Literal
 from albench.data import dataset_named
 from albench.errors import UsageError, unknown_name
 from albench.machine import LANE_KINDS, LaneKind
-from albench.methods import FOLDED, lanes_of_one_gpu, lanes_run_components, method_named
+from albench.methods import ANY_NETWORK, FOLDED, lanes_of_one_gpu, lanes_run_components, method_named
 from albench.methods.cutting import check_cut, linear_layers_of
+from albench.networks import network_named
+from albench.networks.spec import BRIDGE_FORMS, BridgeForm
 
 Purpose = Literal["time", "input", "accuracy", "control"]
 """What a scenario is run for: a point of a time fit; the time with the real input pipeline on, where mini-batches are
@@ -29,9 +31,8 @@ TIMED: tuple[Purpose, ...] = ("time", "input")
 PRECISIONS = ("float32", "float64")
 DEVICES = ("cpu", "cuda")
 SIZES = ("hidden_layers", "width", "batch_size", "minibatches", "lanes", "microbatches", "replicas")
-ADDED_LATER = ("microbatches", "replicas", "device", "lane_kind", "lane_sms")
+ADDED_LATER = ("microbatches", "replicas", "device", "lane_kind", "lane_sms", "bridge")
 """Fields that the first records did not have: at their defaults they are left out of the key, which stays the same."""
-NETWORKS = ("mlp",)
 LARGEST = 2**31 - 1
 """No size is larger, so that n, a product of two, is a 64-bit number wherever a table holds it."""
 
@@ -57,7 +58,7 @@ class Scenario:
     dataset: str = "digits"
     """Where the mini-batches come from."""
     network: str = "mlp"
-    """Kind of network."""
+    """Kind of network; `albench.networks.NETWORKS` names them."""
     bridge_width: int | None = None
     """Units in the bridges' hidden layer; None: bridges of one layer. BP's twin absorbs the top bridge."""
     learning_rate: float = 1e-3
@@ -82,6 +83,8 @@ class Scenario:
     nothing to engines without such lanes."""
     lane_sms: int | None = None
     """Multiprocessors of each share, so that lanes are of one size however many there are; None: an even split."""
+    bridge: BridgeForm = "flat"
+    """How bridges read feature maps: "flat", every number, or "pooled", one mean a channel."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run, in one line."""
@@ -89,8 +92,7 @@ class Scenario:
         if self.engine not in method.engines:
             raise unknown_name(f"engine of method {self.method!r}", self.engine, method.engines)
         dataset_named(self.dataset)
-        if self.network not in NETWORKS:
-            raise unknown_name("network", self.network, NETWORKS)
+        self._check_network()
         if self.device not in DEVICES:
             raise unknown_name("device", self.device, DEVICES)
         if self.precision not in PRECISIONS:
@@ -133,6 +135,24 @@ class Scenario:
         )
         if not 0 < self.learning_rate < 10:
             raise UsageError(f"learning rate is {self.learning_rate}: give a number above 0 and below 10")
+
+    def _check_network(self) -> None:
+        """Refuse an unknown network, one that the method does not take, and what does not go with its kind."""
+        entry = network_named(self.network)
+        if self.network != "mlp" and self.method not in ANY_NETWORK:
+            raise UsageError(
+                f"network is {self.network!r}: {method_named(self.method).title} takes 'mlp' only, give that or a "
+                f"method of {', '.join(name for name in ANY_NETWORK if name != 'idle')}"
+            )
+        if entry.hidden_layers not in (None, self.hidden_layers):
+            raise UsageError(
+                f"hidden layers is {self.hidden_layers}: network {self.network!r} has {entry.hidden_layers}, "
+                "give that or leave it out"
+            )
+        if self.bridge not in BRIDGE_FORMS:
+            raise unknown_name("bridge", self.bridge, BRIDGE_FORMS)
+        if self.bridge == "pooled" and not entry.images:
+            raise UsageError(f"bridge is 'pooled': network {self.network!r} has no feature maps to pool, give 'flat'")
 
     @property
     def instances(self) -> int:
@@ -185,8 +205,9 @@ class Scenario:
 
     def describe(self) -> str:
         """One line for progress and error messages."""
+        kind = "" if self.network == "mlp" else f", {self.network}{'' if self.bridge == 'flat' else ' pooled'}"
         sizes = f"ℓ = {self.hidden_layers}, width {self.width}, batch {self.batch_size} × {self.minibatches}"
         rows = (
             "" if self.distinct_targets == "auto" else f", distinct targets {'on' if self.distinct_targets else 'off'}"
         )
-        return f"{self.series}{rows}, {sizes}{', input pipeline on' if self.purpose == 'input' else ''}"
+        return f"{self.series}{kind}{rows}, {sizes}{', input pipeline on' if self.purpose == 'input' else ''}"

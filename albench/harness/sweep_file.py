@@ -30,35 +30,28 @@ type and an empty axis are refused in one line that names the file, the key, the
 from __future__ import annotations
 
 import dataclasses
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from albench.errors import UsageError, message_of, unknown_name
+from albench.errors import UsageError
 from albench.harness.grid import Contender, Grid
 from albench.harness.overrides import Overrides
 from albench.harness.runner import Limits
-from albench.harness.scenario import LARGEST
 from albench.harness.suites import Suite, suite_named
+from albench.harness.toml_table import NAME, NUMBER, WHOLE, Table, Whole, checked_values, read_table
 from albench.machine import LaneKind
 from albench.methods import method_named
 
-Table = Mapping[str, Any]
-
-Whole = Annotated[int, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
 Bytes = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 Wholes = Annotated[tuple[Whole, ...], msgspec.Meta(min_length=1)]
 Names = Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
 
-WHOLE = "a whole number, such as 2"
 BYTES = "a whole number of bytes, such as 4_294_967_296"
 WHOLES = "a list of whole numbers, such as [2, 8, 32]"
-NUMBER = "a number, such as 0.5"
-NAME = "a name in quotation marks"
 NAMES = 'a list of names, such as ["al", "bp"]'
 TABLES = 'a list of tables, such as [{ method = "al", engine = "fused", lanes = 2 }]'
 
@@ -121,11 +114,11 @@ class Changes:
 
 def read_changes(path: Path) -> Changes:
     """Return what a file for ``--config`` changes."""
-    table = _read(path)
+    table = read_table(path)
     for key in ("contenders", "grid"):
         if key in table:
             raise UsageError(f"{path}: {key} makes it a suite of its own: give `albench run {path}` without --config")
-    values = _values(table, LIMIT_KEYS | CHANGE_KEYS, str(path))
+    values = checked_values(table, LIMIT_KEYS | CHANGE_KEYS, str(path))
     limits = {key: values.pop(key) for key in LIMIT_KEYS if key in values}
     return Changes(overrides=Overrides(**values), limits=limits)
 
@@ -137,18 +130,20 @@ def suite_of(name: str) -> Suite:
 
 def read_suite(path: Path) -> Suite:
     """Return the suite that a file defines."""
-    values = _values(_read(path), SUITE_KEYS, str(path))
+    values = checked_values(read_table(path), SUITE_KEYS, str(path))
     common = {key: values.pop(key) for key in GRID_KEYS if key in values}
     tables: Sequence[dict[str, Any]] = values.pop("grid", ()) or ({},)
     specifications = []
     for number, table in enumerate(tables, 1):
         where = f"{path}, grid {number}" if len(tables) > 1 else str(path)
-        specification = common | _values(table, GRID_KEYS, where)
+        specification = common | checked_values(table, GRID_KEYS, where)
         for key in REQUIRED:
             if key not in specification:
                 raise UsageError(f"{where}: {key} is missing: give {GRID_KEYS[key][1]}")
         contenders = specification.pop("contenders")
-        specification["contenders"] = [_values(one, CONTENDER_KEYS, f"{where}, contenders") for one in contenders]
+        specification["contenders"] = [
+            checked_values(one, CONTENDER_KEYS, f"{where}, contenders") for one in contenders
+        ]
         for one in specification["contenders"]:
             if "method" not in one:
                 raise UsageError(f"{where}, contenders: method is missing: give {NAME}")
@@ -177,36 +172,3 @@ def _grids(specification: Table, cores: int) -> Iterator[Grid]:
     fields["contenders"] = tuple(dict.fromkeys(contenders))
     for dataset in fields.pop("datasets", ("digits",)):
         yield Grid(**fields, dataset=dataset)
-
-
-def _read(path: Path) -> Table:
-    """Return the content of a TOML file."""
-    try:
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror or error}): give a TOML file") from None
-    except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, a number of thousands of digits, …
-        raise UsageError(f"{path} is not TOML ({message_of(error, 200)}): write it as `key = value` lines") from None
-
-
-def _values(table: Table, keys: Mapping[str, tuple[Any, str]], where: str) -> dict[str, Any]:
-    """Return the values of a table, each checked against the type of its key."""
-    values = {}
-    for key, value in table.items():
-        if key not in keys:
-            raise UsageError(f"{where}: {unknown_name('key', key, keys)}")
-        kind, remedy = keys[key]
-        try:
-            values[key] = msgspec.convert(value, kind)
-        except (msgspec.ValidationError, RecursionError):
-            raise UsageError(f"{where}: {key} is {_shown(value)}: give {remedy}") from None
-    return values
-
-
-def _shown(value: Any) -> str:
-    """Return a value as Python writes it, on one line and not at any length."""
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # a number of thousands of digits
-        return "too large"
-    return text if len(text) <= 100 else f"{text[:100]}…"

@@ -88,10 +88,19 @@ METHODS: dict[str, Method] = {
     "al-ddp": Method(
         title="AL + DDP", engines=("threads",), lane_engines=("threads",), module="albench.methods.al_ddp"
     ),
+    "dtp": Method(title="DTP", engines=("eager",), module="albench.methods.dtp"),
     "idle": Method(title="Idle", engines=("eager",), module="albench.methods.idle"),
 }
 FOLDED = ("al", "al-ddp")
 """The methods that train the folded AL network; all others train its BP twin."""
+ANY_NETWORK = ("al", "bp", "idle")
+"""The methods that take every kind of network; all others take the MLP only."""
+SCHEDULED = ("al", "bp", "dtp")
+"""The methods whose learning rate may change from one mini-batch to the next."""
+KEPT = ("al", "bp", "dtp")
+"""The methods whose state can be kept, so that a run that was stopped goes on."""
+WITH_ADAM_OPTIONS = ("al", "bp")
+"""The methods that take weight decay and TensorFlow's ε; all others have Adam without, or no Adam."""
 
 
 SPAN_UNITS: dict[str, dict[str, SpanUnit]] = {

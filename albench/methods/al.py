@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 from torch import Tensor
 
+from albench.associated import AssociatedNetwork
 from albench.engines import make_engine
 from albench.engines.batch import Batch
 from albench.methods.flops import associated_flops
@@ -16,7 +18,7 @@ from albench.trace import Span
 
 
 class AssociatedTrainer(Trainer):
-    """A folded MLP and the engine that trains it."""
+    """A folded network and the engine that trains it."""
 
     def __init__(self, options: TrainerOptions) -> None:
         self._network = folded(options).to(options.device)
@@ -26,6 +28,8 @@ class AssociatedTrainer(Trainer):
             "fused" if compiled else options.engine,
             self._network,
             learning_rate=options.learning_rate,
+            weight_decay=options.weight_decay,
+            epsilon=options.epsilon,
             distinct_targets=options.distinct_targets,
             lanes=options.lanes,
             lane_kind=options.lane_kind,
@@ -56,6 +60,19 @@ class AssociatedTrainer(Trainer):
         """Return Eq. 8 for x ``[B, …]``."""
         scores: Tensor = self._network(x)
         return scores
+
+    @property
+    def network(self) -> AssociatedNetwork:
+        """The folded network, with the weights that training has come to."""
+        return self._network
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the engine's state, which an engine of any kind can go on from."""
+        return cast("dict[str, Any]", self._engine.state_dict())
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned, whatever engine it was of."""
+        self._engine.load_state_dict(state)
 
     @property
     def losses(self) -> list[dict[str, float]]:

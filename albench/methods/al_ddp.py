@@ -26,7 +26,7 @@ from albench.methods.flops import associated_flops
 from albench.methods.network import folded
 from albench.methods.team import own_part
 from albench.methods.team_trainer import CopyMember, TeamTrainer
-from albench.methods.trainer import Trainer, TrainerOptions
+from albench.methods.trainer import Trainer, TrainerOptions, fixed_rate
 
 
 class AveragedGradients:
@@ -73,7 +73,7 @@ class ReplicaMember(CopyMember):
         self._engine = make_engine(
             "threads" if options.lanes > 1 else "serial",
             network,
-            learning_rate=options.learning_rate,
+            learning_rate=fixed_rate(options),
             distinct_targets=options.distinct_targets,
             lanes=options.lanes,
         )
@@ -102,6 +102,7 @@ class ReplicaTrainer(TeamTrainer):
     lane_kind = "cpu-thread"
 
     def __init__(self, options: TrainerOptions) -> None:
+        fixed_rate(options)  # refused here, before a process is started
         network = folded(options)
         super().__init__(options, ReplicaMember, network, processes=options.replicas)
         self.lanes = min(options.lanes, len(network.components))

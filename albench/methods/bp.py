@@ -15,24 +15,33 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from albench.decay import decay_groups
+from albench.engines.adam import tensorflow_epsilon
 from albench.engines.batch import Batch, as_allocated, check_batch
 from albench.engines.engine import intra_op_threads
 from albench.engines.lanes import Lanes, cuda_lanes
+from albench.engines.options import EngineOptions
 from albench.engines.precision import exact_arithmetic
 from albench.engines.span_log import SPANS_KEPT, SpanLog, anchor_watches, watch_of
+from albench.engines.state import load_moments, moments_fit, moments_of
+from albench.errors import UsageError
 from albench.methods.flops import back_propagation_flops
 from albench.methods.network import twin
 from albench.methods.step import Snapshot, make_step
 from albench.methods.trainer import Trainer, TrainerOptions
+from albench.prediction import frozen_view
 from albench.trace import Span
+
+FORMAT, VERSION = "albench-bp", 1
 
 
 class BackPropagationTrainer(Trainer):
-    """An MLP of the same depth and width as AL's prediction path, trained end to end."""
+    """The twin of AL's prediction path, trained end to end."""
 
     lane_kind = "intra-op-thread"
     components = None
@@ -45,9 +54,12 @@ class BackPropagationTrainer(Trainer):
         on_cuda = device.type == "cuda"
         if on_cuda:
             self.lane_kind = "cuda-stream"
-        rate = options.learning_rate
+        self._rates = EngineOptions(
+            learning_rate=options.learning_rate, weight_decay=options.weight_decay, epsilon=options.epsilon
+        )
+        self._rate = rate = self._rates.rate_at(0)
         self._optimizer = torch.optim.Adam(
-            self._network.parameters(),
+            decay_groups(self._network, options.decayed, self._rates.weight_decay),
             lr=torch.full((), rate, dtype=torch.float32, device=device) if on_cuda else rate,
             fused=True,
             capturable=on_cuda,
@@ -58,6 +70,11 @@ class BackPropagationTrainer(Trainer):
             self.lane_kind = "sm-share"
         stream = self._share.streams[0] if self._share else None
         self._step = make_step(options.engine, self._network, self._optimizer, device, stream=stream)
+        if options.epsilon != "torch" and self._step.recorded:
+            raise UsageError(
+                f"epsilon is {options.epsilon!r} and engine {options.engine!r} records its update with torch's: "
+                "give epsilon 'torch', or engine 'eager' or 'compiled'"
+            )
         self._step.notes += self._share.notes if self._share else ()
         self.notes = self._step.notes
         self._log = SpanLog(watch_of(device), SPANS_KEPT) if options.trace else None
@@ -89,8 +106,49 @@ class BackPropagationTrainer(Trainer):
                 x, y = check_batch(batch, minibatch=self._minibatches_seen, classes=self._classes, like=like)
                 if x.is_cuda:
                     x, y = as_allocated(x), as_allocated(y)
+                self._prepare_update()
                 self._last_loss = self._advance(x, y)
                 self._minibatches_seen += 1
+
+    def _prepare_update(self) -> None:
+        """Let the next update have the rate and the ε of its mini-batch."""
+        groups, minibatch = self._optimizer.param_groups, self._minibatches_seen
+        if (rate := self._rates.rate_at(minibatch)) != self._rate:
+            for group in groups:
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(rate)  # where a recording reads it
+                else:
+                    group["lr"] = rate
+            self._rate = rate
+        if self._rates.epsilon == "tensorflow":
+            for group in groups:
+                group["eps"] = tensorflow_epsilon(minibatch + 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return weights, buffers, Adam's state and mini-batches seen: what any engine of BP can go on from."""
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "minibatches": self._minibatches_seen,
+            "weights": {name: value.clone() for name, value in self._network.state_dict().items()},
+            "optimizer": moments_of(self._optimizer, dict(self._network.named_parameters())),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned. Everything stays where it lies, for recordings hold addresses."""
+        parameters = dict(self._network.named_parameters())
+        _check_state(state, self._network, parameters)
+        self._network.load_state_dict(state["weights"])
+        load_moments(self._optimizer, parameters, state["optimizer"])
+        self._optimizer.zero_grad(set_to_none=True)
+        self._minibatches_seen, self._last_loss = state["minibatches"], None
+        if self._log is not None:
+            self._log.clear()
+
+    @property
+    def network(self) -> nn.Module:
+        """The twin, with the weights that training has come to."""
+        return self._network
 
     def _traced(self, log: SpanLog) -> Callable[[Tensor, Tensor], Tensor]:
         """Return the step, with a span a call."""
@@ -110,7 +168,7 @@ class BackPropagationTrainer(Trainer):
 
     def predict(self, x: Tensor) -> Tensor:
         """Return the logits for x ``[B, …]``."""
-        logits: Tensor = self._network(x)
+        logits: Tensor = frozen_view(self._network)(x)
         return logits
 
     def close(self) -> None:
@@ -127,6 +185,21 @@ class BackPropagationTrainer(Trainer):
     def flops(self, batch: Batch) -> int:
         """Return the floating-point operations of the matrix products of one step on `batch`, whatever the engine."""
         return back_propagation_flops(self._network, batch)
+
+
+def _check_state(state: Any, network: nn.Module, parameters: dict[str, nn.Parameter]) -> None:
+    """Raise `UsageError` unless `state` fits: a state that is loaded by half is worse than none."""
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise UsageError("the state is not one of method 'bp': give what its state_dict() returned")
+    if state.get("version") != VERSION:
+        raise UsageError(f"the state has version {state.get('version')}, this albench reads version {VERSION}")
+    if not isinstance(state.get("minibatches"), int) or not {"weights", "optimizer"} <= state.keys():
+        raise UsageError("the state is not whole: give what state_dict() returned, unchanged")
+    have, given = network.state_dict(), state["weights"]
+    if have.keys() != given.keys() or any(have[name].shape != given[name].shape for name in have):
+        raise UsageError("the state has other parameters or shapes than the network's: build it as it was saved")
+    if not moments_fit(state["optimizer"], parameters):
+        raise UsageError("the optimizer's state does not fit the network's parameters")
 
 
 def make_trainer(options: TrainerOptions) -> Trainer:

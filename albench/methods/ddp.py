@@ -18,7 +18,7 @@ from albench.engines.precision import exact_arithmetic
 from albench.methods.network import twin
 from albench.methods.team import own_part
 from albench.methods.team_trainer import CopyMember, TeamTrainer
-from albench.methods.trainer import Trainer, TrainerOptions
+from albench.methods.trainer import Trainer, TrainerOptions, fixed_rate
 
 
 class DataParallelMember(CopyMember):
@@ -30,7 +30,7 @@ class DataParallelMember(CopyMember):
         self._first_weights = {name: t.clone() for name, t in self.network.state_dict().items()}
         # Gradients lie in the buckets that are averaged: nothing is copied there and back.
         self._replica = DistributedDataParallel(self.network, gradient_as_bucket_view=True)
-        self._optimizer = torch.optim.Adam(self.network.parameters(), lr=options.learning_rate, fused=True)
+        self._optimizer = torch.optim.Adam(self.network.parameters(), lr=fixed_rate(options), fused=True)
 
     def train(self, key: int) -> list[dict[str, float]]:
         """Train on this process's part of mini-batches that were taken."""
@@ -58,4 +58,5 @@ class DataParallelMember(CopyMember):
 
 def make_trainer(options: TrainerOptions) -> Trainer:
     """Return a DDP trainer."""
+    fixed_rate(options)  # refused here, before a process is started
     return TeamTrainer(options, DataParallelMember, twin(options), processes=options.lanes)

@@ -32,7 +32,7 @@ from albench.errors import UsageError
 from albench.methods.network import twin
 from albench.methods.stages import cut_stages
 from albench.methods.team_trainer import Member, TeamTrainer
-from albench.methods.trainer import TrainerOptions
+from albench.methods.trainer import TrainerOptions, fixed_rate
 from albench.trace import Span
 
 SCHEDULES: dict[str, tuple[str, str]] = {
@@ -99,7 +99,7 @@ class PipelineMember(Member):
         self._parameters = {name: p for m in self._modules.values() for name, p in m.named_parameters()}
         self._first_weights = {name: p.detach().clone() for name, p in self._parameters.items()}
         self._like = next(iter(self._parameters.values()))
-        self._optimizer = torch.optim.Adam(self._parameters.values(), lr=options.learning_rate, fused=True)
+        self._optimizer = torch.optim.Adam(self._parameters.values(), lr=fixed_rate(options), fused=True)
         self._rank = rank
         self._log = SpanLog(watch_of(self.device), SPANS_KEPT) if options.trace else None
         self._update: Callable[[], object] = functools.partial(lean_step, self._optimizer)
@@ -197,6 +197,7 @@ class PipelineTrainer(TeamTrainer):
 
     def __init__(self, options: TrainerOptions, *, method: str) -> None:
         self.stages = options.lanes * len(stages_of(0, options.lanes, SCHEDULES[method][1]))
+        fixed_rate(options)
         network = twin(options)
         cut = cut_stages(network, self.stages)  # refused here, before a process is started
         member = functools.partial(PipelineMember, method=method)

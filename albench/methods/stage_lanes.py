@@ -43,7 +43,8 @@ from albench.methods.flops import back_propagation_flops
 from albench.methods.network import twin
 from albench.methods.stage_ticks import TickRunner
 from albench.methods.stages import cut_stages
-from albench.methods.trainer import Trainer, TrainerOptions
+from albench.methods.trainer import Trainer, TrainerOptions, fixed_rate
+from albench.prediction import frozen_view
 from albench.schedule import StageTick
 
 Clock = Callable[[int, int], list[StageTick]]
@@ -168,10 +169,10 @@ class StageLanesTrainer(Trainer):
                 f"{options.device!r}: use device 'cuda'"
             )
         ticks = clock(options.lanes, options.microbatches)
-        self.network = twin(options).to(options.device)
-        """The whole network; its stages share its parameters."""
-        self._stages = Stages(cut_stages(self.network, options.lanes), options.learning_rate)
-        self._like = next(self.network.parameters())
+        rate = fixed_rate(options)
+        self._network = twin(options).to(options.device)
+        self._stages = Stages(cut_stages(self._network, options.lanes), rate)
+        self._like = next(self._network.parameters())
         self._device = self._like.device
         self._lanes = cuda_lanes(options.lanes, self._device, options.lane_kind, options.lane_sms)
         self._runner = TickRunner(ticks, self._lanes)
@@ -189,7 +190,7 @@ class StageLanesTrainer(Trainer):
         self.lane_kind = "sm-share" if options.lane_kind == "sm-share" else "cuda-stream"
         self.device = options.device
         self.notes = self._lanes.notes
-        self.effective_parameters = sum(p.numel() for p in self.network.parameters())
+        self.effective_parameters = sum(p.numel() for p in self._network.parameters())
 
     def warm_up(self, batches: Sequence[Batch]) -> None:
         """Train on mini-batches and go back to the first weights; what was recorded stays."""
@@ -271,8 +272,13 @@ class StageLanesTrainer(Trainer):
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:
         """Return the logits for x ``[B, …]``, without a graph: its nodes would remember the caller's stream."""
-        logits: Tensor = self.network(x)
+        logits: Tensor = frozen_view(self._network)(x)
         return logits
+
+    @property
+    def network(self) -> nn.Module:
+        """The whole network; its stages share its parameters."""
+        return self._network
 
     @property
     def losses(self) -> list[dict[str, float]]:
@@ -281,7 +287,7 @@ class StageLanesTrainer(Trainer):
 
     def flops(self, batch: Batch) -> int:
         """Return the operations of one step on `batch`."""
-        return back_propagation_flops(self.network, batch)
+        return back_propagation_flops(self._network, batch)
 
     def close(self) -> None:
         """Give back the recording and the lanes. The network stays usable."""

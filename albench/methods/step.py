@@ -67,6 +67,8 @@ class Step:
 
     device_types: ClassVar[frozenset[str]] = frozenset({"cpu", "cuda"})
     """Devices that it runs on; tests add the CPU where it is missing."""
+    recorded: ClassVar[bool] = False
+    """Whether the update is recorded, and with it every number that is not a tensor."""
 
     def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         self._network = network
@@ -167,6 +169,7 @@ class GraphStep(PreparedStep):
 
     device_types = frozenset({"cuda"})
     prepared = "recorded"
+    recorded = True
 
     def _prepare(self, x: Tensor, y: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
         return self._recorded(self._loss_of, x, y)

@@ -53,7 +53,7 @@ class TeamTrainer(Trainer):
     def __init__(self, options: TrainerOptions, make_member: MakeMember, network: nn.Module, *, processes: int) -> None:
         """Start the processes. `network`: predicts, once it has the members' weights, on ``options.device``."""
         self._options = options
-        self.network = network.to(device=options.device, dtype=options.dtype)
+        self._network = network.to(device=options.device, dtype=options.dtype)
         self.device = options.device
         self.lanes = options.lanes
         self.effective_parameters = sum(p.numel() for p in network.parameters())
@@ -91,11 +91,16 @@ class TeamTrainer(Trainer):
 
     def predict(self, x: Tensor) -> Tensor:
         """Return the scores for x ``[B, …]`` with the weights that the members have."""
-        if self._stale:
-            self.network.load_state_dict(self.team.call("weights"))
-            self._stale = False
         scores: Tensor = frozen_view(self.network)(x)
         return scores
+
+    @property
+    def network(self) -> nn.Module:
+        """This process's copy of the network, with the weights that the members have."""
+        if self._stale:
+            self._network.load_state_dict(self.team.call("weights"))
+            self._stale = False
+        return self._network
 
     @property
     def losses(self) -> list[dict[str, float]]:
@@ -104,7 +109,7 @@ class TeamTrainer(Trainer):
 
     def flops(self, batch: Batch) -> int:
         """Return the operations of back-propagation through the network: cutting it or the batch changes none."""
-        return back_propagation_flops(self.network, batch)
+        return back_propagation_flops(self._network, batch)
 
     def close(self) -> None:
         """End the processes."""

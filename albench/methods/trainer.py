@@ -5,13 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from albench.decay import Decayed
 from albench.engines.batch import Batch
+from albench.engines.options import Epsilon, LearningRate
+from albench.errors import UsageError
 from albench.machine import LaneKind
+from albench.networks.spec import BridgeForm
 from albench.trace import Span
 
 
@@ -21,12 +25,26 @@ class TrainerOptions:
 
     engine: str
     in_features: int
+    """Numbers in one instance."""
     classes: int
     width: int
     hidden_layers: int
     bridge_width: int | None = None
+    network: str = "mlp"
+    """Kind of network; `albench.networks.NETWORKS` names them."""
+    input_shape: tuple[int, ...] | None = None
+    """Shape of one instance, such as (channels, height, width); None: ``(in_features,)``."""
+    bridge: BridgeForm = "flat"
+    """How AL's bridges read feature maps, and so the first dense layer of the BP twin."""
     lanes: int = 1
-    learning_rate: float = 1e-3
+    learning_rate: LearningRate = 1e-3
+    """Base rate, or a function of the mini-batch index k, counted from 0 over all calls of ``train``."""
+    weight_decay: float = 0.0
+    """L2 penalty, added to the gradient: ``weight_decay``·w for each decayed weight w."""
+    decayed: Decayed = "all"
+    """Which parameters the penalty is for."""
+    epsilon: Epsilon = "torch"
+    """Where Adam's ε stands."""
     distinct_targets: bool | Literal["auto"] = "auto"
     dtype: torch.dtype = torch.float32
     seed: int = 0
@@ -42,6 +60,9 @@ class TrainerOptions:
     """What a lane of one GPU is, where the method has lanes there."""
     lane_sms: int | None = None
     """Multiprocessors of each share; None: as many as an even split gives."""
+
+
+NOT_KEPT = "no state is kept of this method"
 
 
 class Trainer(ABC):
@@ -88,6 +109,22 @@ class Trainer(ABC):
         """The losses of the last mini-batch, one entry a component (one in all for BP)."""
 
     @property
+    def network(self) -> nn.Module | None:
+        """The network in this process that predicts; None where there is none."""
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what training goes on from, as if it had never stopped: tensors, numbers and strings only.
+
+        Nothing in it changes when training goes on. Raises `UsageError` where a method keeps none.
+        """
+        raise UsageError(f"{NOT_KEPT}: give method 'al', 'bp' or 'dtp'")
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: ARG002 - for those that keep one
+        """Take what `state_dict` returned for the same options. Raises `UsageError` for a state that does not fit."""
+        raise UsageError(f"{NOT_KEPT}: give method 'al', 'bp' or 'dtp'")
+
+    @property
     def spans(self) -> list[Span]:
         """When each task or step since the warm-up ran, where the options ask for a trace and the method has one."""
         return []
@@ -107,11 +144,34 @@ class Trainer(ABC):
         return None
 
 
+def fixed_rate(options: TrainerOptions) -> float:
+    """Return the learning rate, for methods that train at one rate with torch's Adam and nothing else.
+
+    Raises `UsageError` where the options ask for more.
+    """
+    if callable(options.learning_rate):
+        raise UsageError("learning_rate is a function: this method trains at one rate, give a number")
+    if options.weight_decay or options.epsilon != "torch":
+        raise UsageError(
+            f"weight_decay is {options.weight_decay} and epsilon {options.epsilon!r}: this method has Adam without "
+            "weight decay and with torch's epsilon, give 0 and 'torch'"
+        )
+    return options.learning_rate
+
+
+def accuracy_over(trainer: Trainer, batches: Iterable[Batch]) -> float | None:
+    """Return the share of all instances of x ``[B, …]``, y ``[B]`` that the trainer predicts; None where none come."""
+    right = count = 0
+    with torch.no_grad():
+        for x, y in batches:
+            right += int((trainer.predict(x).argmax(1) == y).sum())
+            count += len(y)
+    return right / count if count else None
+
+
 def accuracy(trainer: Trainer, x: Tensor, y: Tensor, *, chunk: int = 1024) -> float:
     """Return the share of x ``[n, …]`` whose label y ``[n]`` the trainer predicts, in [0, 1]."""
-    right = 0
-    with torch.no_grad():
-        for start in range(0, len(x), chunk):
-            rows = slice(start, start + chunk)
-            right += int((trainer.predict(x[rows]).argmax(1) == y[rows]).sum())
-    return right / len(x)
+    rows = (slice(start, start + chunk) for start in range(0, len(x), chunk))
+    found = accuracy_over(trainer, ((x[some], y[some]) for some in rows))
+    assert found is not None
+    return found

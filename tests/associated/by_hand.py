@@ -71,7 +71,15 @@ def component_step(component, values, s_in, t_in):
     return s, t, losses, gradients
 
 
-def train(network, batches, *, rate_at, weight_decay=0.0):
+def adam_step(weight, mean, square, updates, rate, epsilon):
+    """Return a weight after one step; `epsilon`: where ε = 1e-8 stands, as "torch" or "tensorflow" 1 has it."""
+    if epsilon == "tensorflow":
+        step = rate * np.sqrt(1 - 0.999**updates) / (1 - 0.9**updates)
+        return weight - step * mean / (np.sqrt(square) + 1e-8)
+    return weight - rate * (mean / (1 - 0.9**updates)) / (np.sqrt(square / (1 - 0.999**updates)) + 1e-8)
+
+
+def train(network, batches, *, rate_at, weight_decay=0.0, epsilon="torch"):
     """Train a copy of the weights of a torch network; Adam (Kingma & Ba, 2015) with g and h at twice the rate.
 
     Returns (weights of each component by name, losses of each component on the last mini-batch).
@@ -90,8 +98,6 @@ def train(network, batches, *, rate_at, weight_decay=0.0):
                 gradient = gradient + weight_decay * values[i][name]
                 means[i][name] = 0.9 * means[i][name] + 0.1 * gradient
                 squares[i][name] = 0.999 * squares[i][name] + 0.001 * gradient**2
-                mean = means[i][name] / (1 - 0.9 ** (k + 1))
-                square = squares[i][name] / (1 - 0.999 ** (k + 1))
                 rate = rate_at(k) * (2 if name[0] in "gh" else 1)
-                values[i][name] = values[i][name] - rate * mean / (np.sqrt(square) + 1e-8)
+                values[i][name] = adam_step(values[i][name], means[i][name], squares[i][name], k + 1, rate, epsilon)
     return values, losses

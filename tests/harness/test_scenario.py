@@ -76,6 +76,20 @@ REFUSED = {
         {"engine": "graph", "lane_kind": "sm-share"},
         "lanes is 2: BP runs on one share of the multiprocessors, give 1",
     ),
+    "a network that is not cut": (
+        "gpipe",
+        {"network": "cnn"},
+        "network is 'cnn': GPipe takes 'mlp' only, give that or",
+    ),
+    "a network that is not averaged": ("al-ddp", {"network": "resnet20"}, r"AL \+ DDP takes 'mlp' only"),
+    "an unknown network": ("al", {"network": "resnet"}, "unknown network 'resnet': did you mean"),
+    "another depth than the network's": (
+        "al",
+        {"network": "vgg", "hidden_layers": 16},
+        "hidden layers is 16: network 'vgg' has 8, give that or leave it out",
+    ),
+    "an unknown bridge": ("al", {"network": "cnn", "bridge": "pool"}, "unknown bridge 'pool': did you mean 'pooled'"),
+    "a bridge that pools nothing": ("al", {"bridge": "pooled"}, "network 'mlp' has no feature maps to pool"),
     "odd depth": ("al-ddp", {"hidden_layers": 3}, r"hidden layers is 3: AL \+ DDP folds an even number .* try 2 or 4"),
     "odd depth with a bridge": ("bp", {"hidden_layers": 3, "bridge_width": 9}, "a bridge in the middle needs an even"),
 }
@@ -87,6 +101,13 @@ def test_what_cannot_run_is_refused_in_one_line_with_value_and_remedy(name):
     with pytest.raises(UsageError, match=words) as caught:
         scenario(method, **changes)
     assert "\n" not in str(caught.value)
+
+
+def test_what_was_added_later_leaves_the_keys_of_records_on_file_alone():
+    """A sweep would measure everything again."""
+    assert scenario("al").key == "ce23183ca2304c01"
+    assert scenario("al", network="cnn", bridge="pooled").key != scenario("al", network="cnn").key
+    assert "AL serial, cnn pooled, ℓ = 8" in scenario("al", network="cnn", bridge="pooled", lanes=1).describe()
 
 
 def test_a_bridge_is_one_more_layer_to_cut():

@@ -15,7 +15,7 @@ from albench.methods import METHODS
 @pytest.mark.parametrize("name", ["baselines", "baselines-fair"])
 def test_all_baselines_get_the_same_work_on_any_machine(name, cores):
     found = suite_scenarios(name, cores=cores)
-    assert {one.method for one in found} == set(METHODS) - {"idle"}
+    assert {one.method for one in found} == set(METHODS) - {"idle", "dtp"}  # DTP is compared by accuracy alone
     work = {(one.hidden_layers, one.width, one.batch_size, one.minibatches, one.bridge_width) for one in found}
     assert len(work) == 1
     lanes = max(one.lanes for one in found)

@@ -21,6 +21,6 @@ def test_mini_batches_are_on_the_device_of_the_network(monkeypatch):
         raise AskedError(wanted["device"])
 
     monkeypatch.setattr(Dataset, "stream", stream)
-    monkeypatch.setattr(training, "make_trainer", lambda _method, _options: types.SimpleNamespace(notes=[]))
+    monkeypatch.setattr(training, "make_trainer", lambda *_: types.SimpleNamespace(notes=[], close=lambda: None))
     with pytest.raises(AskedError, match="cuda"):
         training.train(recipe(method="bp", device="cuda"), data_dir=None, console=Console(quiet=True), plain=True)

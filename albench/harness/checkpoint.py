@@ -1,0 +1,98 @@
+"""Checkpoint: all that a training run goes on from, in ``checkpoint.pt``, whole or not at all.
+
+It is written beside the old one, flushed to disk and put in its place in one step. It holds tensors, numbers and
+strings only, and is read as such (``weights_only=True``): to read somebody's file runs nothing that is in it.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from albench.errors import UsageError, message_of
+from albench.harness.toml_table import shown
+
+FILE_NAME = "checkpoint.pt"
+FORMAT, VERSION = "albench-checkpoint", 1
+
+
+class Checkpoint(NamedTuple):
+    """A run at the end of an epoch."""
+
+    settings: dict[str, Any]
+    """What the run is, as `albench.harness.recipe.Recipe.settings` has it, and how many instances it trains on."""
+    epoch: int
+    """Epochs done."""
+    minibatches: int
+    """Mini-batches done."""
+    seconds: float
+    """Of training."""
+    state: dict[str, Any]
+    """What the trainer goes on from."""
+
+
+def write(directory: Path, checkpoint: Checkpoint) -> None:
+    """Put a checkpoint in place of the one before; when this returns it is on disk."""
+    path = directory / FILE_NAME
+    # Always the same name: what a crash leaves half-written is written over by the next one.
+    partial = path.with_name(f"{FILE_NAME}.partial")
+    with partial.open("wb") as stream:
+        torch.save({"format": FORMAT, "version": VERSION, **checkpoint._asdict()}, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(path)
+    entry = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(entry)  # else a machine that loses power may still have the old name
+    finally:
+        os.close(entry)
+
+
+def read(directory: Path) -> Checkpoint | None:
+    """Return the checkpoint of a directory, on the CPU; None where there is none. Raises `UsageError` for a bad one."""
+    path = directory / FILE_NAME
+    if not path.exists():
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch has advice for pickles that it refuses in the next moment
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.PickleError, zipfile.BadZipFile) as error:
+        raise UsageError(
+            f"{path} is no checkpoint that can be read ({message_of(error, 150)}): remove it to begin anew"
+        ) from None
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise UsageError(f"{path} is no checkpoint of `albench train`: give another directory with --out")
+    if found.get("version") != VERSION:
+        raise UsageError(f"{path} has version {found.get('version')}, this albench reads version {VERSION}")
+    if not found.keys() >= set(Checkpoint._fields):
+        raise UsageError(f"{path} is not whole: remove it to begin anew")
+    return Checkpoint(**{name: found[name] for name in Checkpoint._fields})
+
+
+def refuse_another(saved: Mapping[str, Any], asked: Mapping[str, Any], *, directory: Path) -> None:
+    """Raise `UsageError` if a run with settings `asked` is not the run that was saved, continued.
+
+    More epochs are the same run, where no step of the rate stands at a share of them.
+    """
+    longer = asked["epochs"] != saved.get("epochs")
+    other = [name for name in asked if name != "epochs" and name in saved and saved[name] != asked[name]]
+    if other:
+        name = other[0]
+        more = f" (and {', '.join(other[1:])})" if other[1:] else ""
+        raise UsageError(
+            f"{directory} holds a run whose {name.replace('_', ' ')} was {shown(saved[name])} and is now "
+            f"{shown(asked[name])}{more}: give what it was, or another directory"
+        )
+    if longer and asked["rate_steps"]:
+        raise UsageError(
+            f"{directory} holds a run of {saved['epochs']} epochs and epochs is now {asked['epochs']}: its rate goes "
+            "down at shares of all epochs, so that is another run, give another directory"
+        )

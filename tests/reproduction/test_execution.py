@@ -1,0 +1,105 @@
+"""Execution: a table's runs are trained once, go on where they were stopped, and other settings are refused at once."""
+
+import pytest
+from rich.console import Console
+
+from albench.errors import UsageError
+from albench.harness import checkpoint, epoch_log
+from albench.reproduction import execution
+from albench.reproduction.plan import planned_runs
+from albench.reproduction.runs import Choices, directory_of, epochs_done, reached, recipe_for
+
+pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("tiny_recipes")]
+PLANS = planned_runs("table2", seeds=[0], networks=["mlp"])
+CHOICES = Choices()
+
+
+def train(plans, out, choices=CHOICES, after_each=lambda: None):
+    console = Console(quiet=True)
+    execution.train_all(
+        plans, choices, out, data_dir=None, console=console, plain=True, command="x", after_each=after_each
+    )
+
+
+def outlook(out, plans=PLANS, choices=CHOICES):
+    return execution.outlook(plans, choices, out, data_dir=None)
+
+
+def bits(out):
+    return {file: file.read_bytes() for file in sorted(out.rglob("*")) if file.is_file()}
+
+
+def test_every_run_is_trained_to_its_end_and_not_again(tmp_path):
+    before = outlook(tmp_path)
+    assert (before.plans, before.finished, before.measured) == (PLANS, 0, True)
+    assert 0 < before.seconds < 60
+    assert before.words().startswith("3 runs, 0 finished, 3 to train: about ")
+    assert bits(tmp_path) == {}, "to look ahead leaves nothing behind"
+    seen = []
+    train(before.plans, tmp_path, after_each=lambda: seen.append(sum(map(epochs_done, folders(tmp_path)))))
+    assert seen == [2, 4, 6]
+    for plan in PLANS:
+        run = reached(plan, recipe_for(plan), directory_of(tmp_path, plan))
+        assert (run.epochs, run.changes) == (2, ())
+        assert 0 < run.values["test accuracy", None] < 1
+    kept = bits(tmp_path)
+    after = outlook(tmp_path)
+    assert (after.plans, after.finished, after.seconds, after.measured) == ((), 3, 0.0, False)
+    assert after.words() == "All 3 runs are finished: nothing is left to train."
+    train(after.plans, tmp_path)
+    assert bits(tmp_path) == kept
+
+
+def folders(out):
+    return [directory_of(out, plan) for plan in PLANS]
+
+
+def test_what_was_stopped_goes_on(tmp_path):
+    def stop():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(PLANS, tmp_path, after_each=stop)
+    left = outlook(tmp_path)
+    assert (left.plans, left.finished) == (PLANS[1:], 1)
+    train(left.plans, tmp_path)
+    whole = tmp_path / "whole"
+    train(PLANS, whole)
+    for plan in PLANS:
+        found, expected = (epoch_log.read(directory_of(out, plan)).epochs for out in (tmp_path, whole))
+        assert [one.losses for one in found] == [one.losses for one in expected]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.2, "1 s"), (119, "119 s"), (150, "2.5 min"), (9000, "2.5 h"), (432_000, "5.0 days")]
+)
+def test_durations_are_in_the_unit_that_a_person_plans_with(seconds, words):
+    assert execution.spoken(seconds) == words
+
+
+def test_a_seed_tells_the_pace_of_the_next(tmp_path):
+    train(PLANS[:1], tmp_path)
+    both = planned_runs("table2", seeds=[0, 1], networks=["mlp"], methods=["bp"])
+    ahead = outlook(tmp_path, both)
+    assert (ahead.finished, len(ahead.plans), ahead.measured) == (1, 1, False)
+    trained = epoch_log.read(directory_of(tmp_path, both[0])).epochs[-1].seconds
+    assert ahead.seconds == pytest.approx(trained)
+
+
+def test_other_settings_are_refused_before_anything_is_trained(tmp_path):
+    train(PLANS[1:2], tmp_path)
+    execution.refuse_others(PLANS, CHOICES, tmp_path)
+    with pytest.raises(UsageError, match="whose batch size was 128 and is now 64"):
+        execution.refuse_others(PLANS, Choices(batch_size=64), tmp_path)
+    with pytest.raises(UsageError, match="a run of 2 epochs and epochs is now 5"):
+        execution.refuse_others(PLANS, Choices(epochs=5), tmp_path)
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(tmp_path):
+    train(PLANS[:1], tmp_path)
+    (directory_of(tmp_path, PLANS[0]) / checkpoint.FILE_NAME).unlink()
+    log = directory_of(tmp_path, PLANS[0]) / epoch_log.FILE_NAME
+    log.write_bytes(log.read_bytes().split(b"\n")[0] + b"\n")
+    assert outlook(tmp_path).plans == PLANS
+    train(PLANS[:1], tmp_path)
+    assert epochs_done(directory_of(tmp_path, PLANS[0])) == 2
