@@ -46,7 +46,8 @@ PLACES_TOLD = 4
 
 def answers(findings: Findings) -> list[Answer]:
     """Return the answer for each regime that asks how time grows."""
-    return [_answer(regime, findings.accuracy_of(regime)) for regime in findings.sweeps]
+    rules = Counter(regime.rule for regime in findings.sweeps)
+    return [_answer(regime, findings.accuracy_of(regime), alone=rules[regime.rule] == 1) for regime in findings.sweeps]
 
 
 def headline(findings: Findings) -> str:
@@ -77,8 +78,8 @@ def heading(regime: Regime) -> str:
     return title[0].upper() + title[1:]
 
 
-def _answer(regime: Regime, accuracy: Accuracy | None) -> Answer:
-    """Return the answer for one regime."""
+def _answer(regime: Regime, accuracy: Accuracy | None, *, alone: bool) -> Answer:
+    """Return the answer for one regime. `alone`: whether no other one is named by the same rule."""
     gap = depth_gap(accuracy) if accuracy and accuracy.trained_to_the_end else None
     short, word, tone = _word(regime)
     caveat = f"AL learns badly at ℓ = {gap.deepest.hidden_layers}" if gap and gap.notable else ""
@@ -88,7 +89,7 @@ def _answer(regime: Regime, accuracy: Accuracy | None) -> Answer:
     places = {"launches": "where launches rule", "arithmetic": "where arithmetic rules"}
     return Answer(
         title=heading(regime),
-        place=places.get(regime.rule, f"at {regime.title}"),
+        place=places[regime.rule] if regime.rule and alone else f"at {regime.title}",
         word=word,
         short=short,
         tone="part" if caveat and tone == "good" else tone,

@@ -23,6 +23,22 @@ def test_the_first_screen_says_where_it_holds_and_what_spoils_it(findings: Findi
     assert line.endswith("But AL learns badly at ℓ = 64.")
 
 
+def test_kinds_of_work_that_the_same_rule_governs_are_told_apart_by_their_sizes() -> None:
+    """A sweep over batch sizes was "not decided where launches rule and where launches rule"."""
+    laws = {("bp", "eager", 1): made_up.product(0.2, 0.1), ("al", "serial", 1): made_up.product(1, 9)}
+    other = laws | {("al", "serial", 1): made_up.product(9, 0)}
+    records = [
+        record
+        for batch_size, law in ((4, laws), (8, other), (8192, laws))
+        for record in made_up.sweep(law, width=64, batch_size=batch_size, depths=(2, 8, 32), rounds=1)
+    ]
+    found = find(records)
+    assert [regime.rule for regime in found.sweeps] == ["launches", "launches", "arithmetic"]
+    line = headline(found)
+    assert "at width 64, batch 4 and where arithmetic rules" in line
+    assert "at width 64, batch 8" in line
+
+
 def test_each_regime_gets_a_word_and_the_sizes_behind_it(findings: Findings) -> None:
     first, second = answers(findings)
     assert first.word == "Yes, with AL fused"
