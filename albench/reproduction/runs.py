@@ -50,9 +50,12 @@ def directory_of(out: Path, plan: RunPlan) -> Path:
 
 def recipe_for(plan: RunPlan, choices: Choices = AS_THE_RECIPE) -> Recipe:
     """Return what a run trains, and how. Raises `UsageError` for choices that train nothing."""
+    # On a CPU AL takes a lane a core, which BP does with its intra-op threads; the bits are those of one lane.
+    on_lanes = plan.method == "al" and choices.device == "cpu"
     return recipe_of(
         plan.recipe,
         method=plan.method,
+        engine="threads" if on_lanes else None,
         seed=plan.seed,
         hidden_layers=None if plan.components is None else 2 * plan.components,
         epochs=choices.epochs,
