@@ -16,10 +16,10 @@ What comes from where:
 * From Lee et al.: the equations, tanh, orthogonal weights, zero biases.
 * From their published code: centred RMSprop, its averaging and its momentum. It trains g for an epoch and then f for an
   epoch; here both learn from every mini-batch, as Algorithm 1 has it.
-* Found here, on MNIST: the rates, η̂, σ and the stabiliser, torch's, which is added to the root. Theirs belong to seven
-  layers of 240 units: f at 0.0149, g at 0.0050, σ = 0.36, 0.001 added under the root, and η̂ = 0.33 times the gradient
-  of the mean loss of 100 instances. Here η̂ is that of one instance's loss, so that a target does not depend on the
-  batch size.
+* Found here, on MNIST with a width of up to 256: the rates, η̂, σ and the stabiliser, torch's, which is added to the
+  root. Theirs belong to seven layers of 240 units: f at 0.0149, g at 0.0050, σ = 0.36, 0.001 added under the root, and
+  η̂ = 0.33 times the gradient of the mean loss of 100 instances. Here η̂ is that of one instance's loss, so that a target
+  does not depend on the batch size.
 * The AL paper compares with DTP (96.43 % on MNIST) and published no setting of it: no number here is known to be
   theirs. The layers are those of BP's network in that comparison, 1024, 1024, 5120, 1024, 1024 and 10.
 """

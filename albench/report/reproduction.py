@@ -72,7 +72,8 @@ def headline(found: Reproduction) -> str:
     if not there:
         return f"None of the paper's {counted(len(printed), 'number')} is there yet."
     by = "all by the whole recipe" if len(whole) == len(there) else f"{len(whole)} of them by the whole recipe"
-    return f"{len(there)} of the paper's {counted(len(printed), 'number')} are there, {by}."
+    verb = "is" if len(there) == 1 else "are"
+    return f"Of the paper's {counted(len(printed), 'number')} {len(there)} {verb} there, {by}."
 
 
 def comparison_table(found: Reproduction) -> Table | None:

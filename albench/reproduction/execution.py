@@ -43,10 +43,10 @@ class Outlook:
         """Say it in one sentence."""
         total = len(self.plans) + self.finished
         if not self.plans:
-            return f"All {total} runs are finished: nothing is left to train."
+            return f"All runs are finished ({total}): nothing is left to train."
         how = "from a few mini-batches of each" if self.measured else "as fast as what is there"
         return (
-            f"{total} runs, {self.finished} finished, {len(self.plans)} to train: about {spoken(self.seconds)} of "
+            f"Runs: {total} ({self.finished} finished, {len(self.plans)} to train), about {spoken(self.seconds)} of "
             f"training on this machine ({how}), and evaluation beside it."
         )
 

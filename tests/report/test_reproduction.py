@@ -59,7 +59,7 @@ def test_accuracies_stand_beside_the_paper_s_with_its_digits():
         ["vanilla CNN, BP", "99.4 ± 0.0", "98.10 ± 0.10", "-1.30", "3", "–"],
         ["vanilla CNN, AL", "99.5 ± 0.0", "98.10 ± 0.10", "-1.40", "3", "–"],
     ]
-    assert headline(found) == "4 of the paper's 5 numbers are there, all by the whole recipe."
+    assert headline(found) == "Of the paper's 5 numbers 4 are there, all by the whole recipe."
     assert "The setting of DTP in the paper is not published" in comparison_table(found).note
 
 
@@ -67,7 +67,7 @@ def test_partial_runs_are_marked_in_every_output():
     found = made("table2", accuracies, epochs=3, changes=["batch size 256, not 32"], seeds=[0], networks=["mlp"])
     remark = "3 of 200 epochs; 1 seed; batch size 256, not 32"
     assert {row[-1] for row in texts(comparison_table(found))} == {remark}
-    assert headline(found).endswith("3 of the paper's 3 numbers are there, 0 of them by the whole recipe.")
+    assert headline(found).endswith("Of the paper's 3 numbers 3 are there, 0 of them by the whole recipe.")
     assert remark in reproduction_markdown(found, command="x")
     assert remark in reproduction_html(found, command="x")
     assert remark in reproduction_csv(found)

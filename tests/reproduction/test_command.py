@@ -25,8 +25,8 @@ def test_a_table_is_trained_shown_and_gone_on_with(tmp_path):
     asked = ["table2", "--networks", "mlp", "--seeds", "0", "--out", tmp_path]
     result = reproduce(*asked)
     assert result.exit_code == 0, result.output
-    assert "3 runs, 0 finished, 3 to train: about" in result.output
-    assert "3 of the paper's 3 numbers are there, 0 of them by the whole recipe." in result.output
+    assert "Runs: 3 (0 finished, 3 to train), about" in result.output
+    assert "Of the paper's 3 numbers 3 are there, 0 of them by the whole recipe." in result.output
     assert "1 seed" in result.output
     rows = rows_of(tmp_path, "table2")
     assert [(row["method"], row["paper"], row["seeds"], row["remarks"]) for row in rows] == [
@@ -37,25 +37,25 @@ def test_a_table_is_trained_shown_and_gone_on_with(tmp_path):
     assert "Table 2: test accuracy on MNIST" in page
     assert "mnist-mlp-dtp-seed-0" in page
     again = reproduce(*asked)
-    assert "All 3 runs are finished: nothing is left to train." in again.output
+    assert "All runs are finished (3): nothing is left to train." in again.output
     assert "epoch 1/2" not in again.output
     assert rows_of(tmp_path, "table2") == rows
     more = reproduce(*asked[:-4], "--seeds", "0,1", "--methods", "bp", "--out", tmp_path)
-    assert "2 runs, 1 finished, 1 to train" in more.output
+    assert "Runs: 2 (1 finished, 1 to train)," in more.output
     assert [row["seeds"] for row in rows_of(tmp_path, "table2")] == ["0 1"]
 
 
 def test_a_dry_run_trains_nothing(tmp_path):
     result = reproduce("table6", "--components", "1,2", "--seeds", "0", "--dry-run", "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
-    assert "2 runs, 0 finished, 2 to train: about" in result.output
+    assert "Runs: 2 (0 finished, 2 to train), about" in result.output
     assert not (tmp_path / "out").exists()
 
 
 def test_tables_of_depth_share_their_runs(tmp_path):
     assert reproduce("table6", "--components", "1,2,4", "--seeds", "0", "--out", tmp_path).exit_code == 0
     result = reproduce("table5", "--components", "1,2", "--seeds", "0", "--out", tmp_path)
-    assert "All 2 runs are finished" in result.output
+    assert "All runs are finished (2)" in result.output
     assert [(row["components"], row["layer"]) for row in rows_of(tmp_path, "table5")] == [
         ("1", "1"), ("2", "1"), ("2", "2")
     ]  # fmt: skip
@@ -94,7 +94,7 @@ def test_table_7_and_figure_5_come_from_the_same_networks(tmp_path, monkeypatch)
         assert ratio == pytest.approx(inter / intra)
     result = reproduce("figure5", "--instances", "40", *asked[2:])
     assert result.exit_code == 0, result.output
-    assert "All 2 runs are finished" in result.output
+    assert "All runs are finished (2)" in result.output
     assert "t-SNE of 40 instances, 7 times" in result.output
     assert {file.name for file in (tmp_path / "figure5" / "figures").iterdir()} == {"figure5.svg", "figure5.png"}
     page = (tmp_path / "figure5" / "index.html").read_text(encoding="utf-8")

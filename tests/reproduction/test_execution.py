@@ -33,7 +33,7 @@ def test_every_run_is_trained_to_its_end_and_not_again(tmp_path):
     before = outlook(tmp_path)
     assert (before.plans, before.finished, before.measured) == (PLANS, 0, True)
     assert 0 < before.seconds < 60
-    assert before.words().startswith("3 runs, 0 finished, 3 to train: about ")
+    assert before.words().startswith("Runs: 3 (0 finished, 3 to train), about ")
     assert bits(tmp_path) == {}, "to look ahead leaves nothing behind"
     seen = []
     train(before.plans, tmp_path, after_each=lambda: seen.append(sum(map(epochs_done, folders(tmp_path)))))
@@ -45,7 +45,7 @@ def test_every_run_is_trained_to_its_end_and_not_again(tmp_path):
     kept = bits(tmp_path)
     after = outlook(tmp_path)
     assert (after.plans, after.finished, after.seconds, after.measured) == ((), 3, 0.0, False)
-    assert after.words() == "All 3 runs are finished: nothing is left to train."
+    assert after.words() == "All runs are finished (3): nothing is left to train."
     train(after.plans, tmp_path)
     assert bits(tmp_path) == kept
 
