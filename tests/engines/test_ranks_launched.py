@@ -1,7 +1,6 @@
 """Ranks that a launcher starts: torchrun on one host and on two, and what every rank says when one of them fails."""
 
 import contextlib
-import signal
 import socket
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import torch
 from albench.engines import make_engine
 from albench.errors import UsageError
 from tests.engines.made_up import assert_bitwise_equal, batches, network, trained
-from tests.hosts import TORCHRUN, environment, torchrun_on_two_hosts
+from tests.hosts import TORCHRUN, ForkedRank, environment, torchrun_on_two_hosts
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -82,18 +81,20 @@ def free_port():
 
 @contextlib.contextmanager
 def two_ranks(tmp_path, body, *, prefixes=((), ()), address="127.0.0.1"):
-    """Start two ranks without torchrun, which would end the second when the first one dies before it can speak."""
+    """Start two ranks without torchrun, which would end the second when the first one dies before it can speak.
+
+    `prefixes`: what puts either of them on a host of its own, which takes a process of its own.
+    """
     script, port = write(tmp_path, body), str(free_port())
-    processes = [
-        subprocess.Popen(
-            [*prefixes[rank], sys.executable, str(script), str(tmp_path)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment(RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR=address, MASTER_PORT=port),
-        )
-        for rank in range(2)
-    ]
+    processes = []
+    for rank in range(2):
+        variables = {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": address, "MASTER_PORT": port}
+        if not prefixes[rank]:
+            processes.append(ForkedRank(script, tmp_path, **variables))
+            continue
+        command = [*prefixes[rank], sys.executable, str(script), str(tmp_path)]
+        pipe = subprocess.PIPE
+        processes.append(subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment(**variables)))
     try:
         yield processes
     finally:
@@ -150,7 +151,7 @@ def test_a_rank_that_is_killed_ends_the_other(tmp_path, victim):
     """Rank 0 holds the store, so its end looks different from the others'."""
     with two_ranks(tmp_path, ENDLESS) as ranks:
         wait_for(tmp_path / "running", ranks)
-        ranks[victim].send_signal(signal.SIGKILL)
+        ranks[victim].kill()
         start = time.monotonic()
         _, errors = ranks[1 - victim].communicate(timeout=60)
     assert time.monotonic() - start < 20

@@ -12,7 +12,9 @@ import msgspec
 import psutil
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from albench import cli
 from albench.engines.errors import ComponentError, RankError
 from albench.harness import isolation, sweep_log
 from albench.harness.control import without_controls
@@ -203,10 +205,8 @@ def test_killing_a_sweep_leaves_no_process_and_loses_no_record(tmp_path):
     assert not gone(family)
     kept = without_controls(read(tmp_path))
     assert kept
-    again = subprocess.run(
-        [sys.executable, "-m", "albench", *SWEEP, "--out", str(tmp_path)], capture_output=True, text=True, timeout=120
-    )
-    assert again.returncode == 0, again.stderr
+    again = CliRunner().invoke(cli.app, [*SWEEP, "--no-telemetry", "--out", str(tmp_path)])
+    assert again.exit_code == 0, again.stderr
     assert f"{3 - len(kept)} cases measured now, {len(kept)} were on file" in again.stdout, again.stdout
     assert len(without_controls(read(tmp_path))) == 3
 
