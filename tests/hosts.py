@@ -1,12 +1,7 @@
-"""Launched processes: torchrun on one host, and on two hosts that are network namespaces of this machine.
-
-A rank is what its environment says that it is, whoever started it: where torchrun itself is not looked at, ranks are
-forks of this process's forkserver, which have torch already.
-"""
+"""Launched processes: torchrun on one host, and on two hosts that are network namespaces of this machine."""
 
 import contextlib
 import os
-import runpy
 import shutil
 import subprocess
 import sys
@@ -16,8 +11,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from albench.process import child_environment, forkserver, nameless_main
-
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 """What the command ``torchrun`` starts; no PATH has to lead to it."""
 
@@ -25,49 +18,6 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 def environment(**more):
     kept = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
     return {**kept, "PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1", **more}
-
-
-EXIT_SECONDS = 1.0
-"""A fork ends at once, and an interpreter takes its time: in which the others hear of rank 0, who holds the store, what
-became of it."""
-
-
-class ForkedRank:
-    """A script that runs as a rank, in a fork of the forkserver; in so far as it is used here, a ``subprocess.Popen``.
-
-    What it prints goes to files beside the script.
-    """
-
-    def __init__(self, script, *arguments, **variables):
-        self._files = [script.with_name(f"{variables['RANK']}.{name}") for name in ("out", "err")]
-        told = (str(script), [str(one) for one in arguments], variables, [str(file) for file in self._files])
-        self._process = forkserver().Process(target=_run_script, args=told)
-        with nameless_main(), child_environment():
-            self._process.start()
-        self.kill, self.pid = self._process.kill, self._process.pid
-
-    @property
-    def returncode(self):
-        return self._process.exitcode
-
-    def poll(self):
-        return self._process.exitcode
-
-    def communicate(self, timeout=10.0):
-        self._process.join(timeout)
-        assert self._process.exitcode is not None, f"not done within {timeout} s"
-        return [file.read_text() if file.exists() else "" for file in self._files]
-
-
-def _run_script(script, arguments, variables, files):
-    for descriptor, path in enumerate(files, 1):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), descriptor)
-    os.environ.update(variables)
-    sys.argv = [script, *arguments]
-    try:
-        runpy.run_path(script, run_name="__main__")
-    finally:
-        time.sleep(EXIT_SECONDS)
 
 
 def torchrun_on_two_hosts(prefixes, port, program):

@@ -10,7 +10,7 @@ from albench.errors import UsageError
 from tests.engines.locally_supervised import LocallySupervised, LocalNetwork
 from tests.engines.made_up import assert_bitwise_equal, batches, network, trained
 from tests.engines.test_ranks_launched import free_port
-from tests.hosts import ForkedRank
+from tests.forked_script import ForkedScript
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -166,7 +166,7 @@ def test_launched_ranks_of_different_types_are_all_told(tmp_path, when, who):
     script, port = tmp_path / "train.py", str(free_port())
     script.write_text(PROGRAM)
     job = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    ranks = [ForkedRank(script, when, who, RANK=str(rank), **job) for rank in range(2)]
+    ranks = [ForkedScript(script, when, who, RANK=str(rank), **job) for rank in range(2)]
     try:
         said = [rank.communicate(timeout=90) for rank in ranks]
     finally:

@@ -12,7 +12,8 @@ import torch
 from albench.engines import make_engine
 from albench.errors import UsageError
 from tests.engines.made_up import assert_bitwise_equal, batches, network, trained
-from tests.hosts import TORCHRUN, ForkedRank, environment, torchrun_on_two_hosts
+from tests.forked_script import ForkedScript
+from tests.hosts import environment, torchrun_on_two_hosts
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -20,7 +21,6 @@ PROGRAM = """
 import os, sys, time, itertools, torch
 from pathlib import Path
 from albench.engines import make_engine
-from tests.hosts import TORCHRUN, environment, torchrun_on_two_hosts
 from tests.engines.made_up import batches, network
 rank = int(os.environ["RANK"])
 folder = Path(sys.argv[1])
@@ -90,7 +90,7 @@ def two_ranks(tmp_path, body, *, prefixes=((), ()), address="127.0.0.1"):
     for rank in range(2):
         variables = {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": address, "MASTER_PORT": port}
         if not prefixes[rank]:
-            processes.append(ForkedRank(script, tmp_path, **variables))
+            processes.append(ForkedScript(script, tmp_path, **variables))
             continue
         command = [*prefixes[rank], sys.executable, str(script), str(tmp_path)]
         pipe = subprocess.PIPE
@@ -120,10 +120,12 @@ def assert_same_as_serial(tmp_path, link):
         assert link in saved["notes"][0]
 
 
-def test_torchrun_on_one_host(tmp_path):
-    script = write(tmp_path, TRAIN)
-    command = [*TORCHRUN, "--standalone", "--nproc-per-node", "2", str(script), str(tmp_path)]
-    subprocess.run(command, check=True, timeout=150, env=environment(), capture_output=True)
+def test_ranks_of_one_host(tmp_path):
+    """They hand on through memory. `torchrun --standalone` itself starts the ranks of `test_training_launched.py`."""
+    with two_ranks(tmp_path, TRAIN) as ranks:
+        for rank in ranks:
+            _, errors = rank.communicate(timeout=90)
+            assert rank.returncode == 0, errors
     assert_same_as_serial(tmp_path, "ring")
 
 

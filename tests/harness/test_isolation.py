@@ -23,6 +23,7 @@ from albench.harness.outcome import Failure, Outcome
 from albench.harness.records import read
 from albench.harness.sampler import PROCESS_NAME
 from tests.conftest import obey_ctrl_c
+from tests.forked_script import ForkedScript
 from tests.harness.test_records import scenario
 
 pytestmark = pytest.mark.timeout(180)
@@ -258,25 +259,17 @@ def test_a_script_without_a_main_guard_can_run_cases(tmp_path):
         "from tests.harness.test_records import scenario\n"
         "print(type(run_isolated(scenario(), data_dir=None, limit_seconds=60)).__name__)\n"
     )
-    result = subprocess.run(
-        [sys.executable, str(script)],
-        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert result.stdout == "once\nOutcome\n", result.stderr
-    assert not result.stderr
+    out, errors = ForkedScript(script).communicate(timeout=120)
+    assert out == "once\nOutcome\n", errors
+    assert not errors
 
 
 def test_what_is_preloaded_starts_no_thread():
     """A fork copies one thread only; a lock that another one held would stay locked for ever in the case."""
-    script = (
-        "import os; os.environ['OPENBLAS_NUM_THREADS'] = '1'\n"
-        "import albench.harness.preload, psutil; print(psutil.Process().num_threads())"
-    )
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
-    assert result.stdout.strip() == "1", result.stderr
+    run()  # the server stands
+    (server,) = [process for process in psutil.Process().children() if "forkserver" in command_of(process)]
+    assert isolation.PRELOAD in command_of(server)
+    assert server.num_threads() == 1
 
 
 def wrapped(inner, outer):
