@@ -2,11 +2,13 @@
 and a second run completes the sweep.
 """
 
+import os
 import random
 import signal
 import subprocess
 import time
 
+import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -16,7 +18,6 @@ from albench.harness.control import latest
 from albench.harness.records import read
 from albench.harness.suites import suite_scenarios
 from albench.harness.sweep_file import suite_of
-from tests.forked_script import COMMAND, ForkedScript
 from tests.harness.test_instruments import samplers
 from tests.harness.test_isolation import case_processes, gone, start
 
@@ -121,18 +122,18 @@ def test_a_case_whose_sweep_is_killed_does_not_go_on_to_its_end(tmp_path):
     """It would take minutes, in which it took the cores from whatever is measured next."""
     suite, out = tmp_path / "suite.toml", tmp_path / "out"
     suite.write_text(SUITE)
-    script = tmp_path / "sweep.py"
-    script.write_text(COMMAND)
-    long = ("--no-telemetry", "--batch-size", "16", "--minibatches", "200000", "--dataset", "digits")
-    sweep = ForkedScript(script, *sweep_of(suite, out, *long))
+    sweep = start_sweep(
+        suite, out, "--no-telemetry", "--batch-size", "16", "--minibatches", "400000", "--dataset", "digits"
+    )
     deadline = time.monotonic() + 120
-    while not (cases := [p for p in case_processes() if p.pid != sweep.pid]) or cases[0].cpu_times().user < 1:
+    while not (cases := case_processes(sweep.pid)) or cases[0].cpu_times().user < 1:
         assert time.monotonic() < deadline, "the long case should be at work"
-        assert sweep.poll() is None, sweep.communicate()
         time.sleep(0.05)
-    sweep.kill()
+    family = psutil.Process(sweep.pid).children(recursive=True)
+    os.kill(sweep.pid, signal.SIGKILL)
     sweep.wait(30)
-    left = gone(cases, seconds=10)
+    sweep.stdout.close()  # which whoever is left may hold open
+    left = gone(family, seconds=10)
     for process in left:
         process.kill()
     assert not left
