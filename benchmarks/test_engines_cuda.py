@@ -29,6 +29,7 @@ FEATURES = 64
 DEPTHS = (2, 8, 32, 128)
 MINIBATCHES = 96
 """Few enough launches for a GPU's queue to hold all of them: a full one makes the host wait."""
+SMOKE_MINIBATCHES = 4
 NARROW = {"hidden_layers": 64, "width": 256, "batch_size": 64}
 SHALLOW = NARROW | {"hidden_layers": 4}
 WIDE = {"hidden_layers": 32, "width": 1024, "batch_size": 128}
@@ -152,17 +153,18 @@ def test_against_the_best_bp(contest, contender, benchmark, sizes, engine, regim
 
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize("engine", ["fused", "graph"] if CUDA else ["fused"])
-def test_host_time_of_a_tick(benchmark, sizes, engine, depth):
+def test_host_time_of_a_tick(benchmark, request, sizes, engine, depth):
     """How long the host is busy with one tick, which should be the same at any depth.
 
     A pipelined engine takes the next mini-batch when it has launched a tick, and waits for nothing: so the time between
     two that it takes is the host's. The median of those with a full pipeline is told.
     """
+    smoke = request.config.getoption("--smoke")
     size = sizes(NARROW, hidden_layers=depth)
     net = associated_mlp(in_features=FEATURES, width=size["width"], hidden_layers=depth, classes=CLASSES, seed=0).to(
         DEVICE
     )
-    data = on_device(size, depth // 2 + MINIBATCHES)
+    data = on_device(size, depth // 2 + (SMOKE_MINIBATCHES if smoke else MINIBATCHES))
     gaps: list[float] = []
     with make_engine(engine, net, learning_rate=LEARNING_RATE) as made:
         made.fit(data[:WARM_UP_MINIBATCHES])
@@ -176,7 +178,7 @@ def test_host_time_of_a_tick(benchmark, sizes, engine, depth):
                 before = now
                 yield batch
 
-        benchmark.pedantic(lambda: made.fit(taken()), rounds=3, iterations=1)
+        benchmark.pedantic(lambda: made.fit(taken()), rounds=1 if smoke else 3, iterations=1)
     tick = statistics.median(gaps)
     benchmark.group = f"host time of a tick, {engine}"
     benchmark.extra_info["host_seconds_per_tick"] = tick

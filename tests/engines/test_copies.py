@@ -1,8 +1,5 @@
 """Copies of a network: what a user changes in one of them between runs reaches the others, or is refused in time."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 from torch import nn
@@ -12,7 +9,8 @@ from albench.engines.copies import Unchanged, modes_of, set_modes
 from albench.errors import UsageError
 from tests.engines.locally_supervised import LocallySupervised, LocalNetwork
 from tests.engines.made_up import assert_bitwise_equal, batches, network, trained
-from tests.engines.test_ranks_launched import environment, free_port
+from tests.engines.test_ranks_launched import free_port
+from tests.forked_script import ForkedScript
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -167,16 +165,8 @@ except Exception as error:
 def test_launched_ranks_of_different_types_are_all_told(tmp_path, when, who):
     script, port = tmp_path / "train.py", str(free_port())
     script.write_text(PROGRAM)
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, str(script), when, str(who)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment(RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port),
-        )
-        for rank in range(2)
-    ]
+    job = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    ranks = [ForkedScript(script, when, who, RANK=str(rank), **job) for rank in range(2)]
     try:
         said = [rank.communicate(timeout=90) for rank in ranks]
     finally:

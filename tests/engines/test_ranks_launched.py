@@ -1,7 +1,6 @@
 """Ranks that a launcher starts: torchrun on one host and on two, and what every rank says when one of them fails."""
 
 import contextlib
-import signal
 import socket
 import subprocess
 import sys
@@ -13,7 +12,8 @@ import torch
 from albench.engines import make_engine
 from albench.errors import UsageError
 from tests.engines.made_up import assert_bitwise_equal, batches, network, trained
-from tests.hosts import TORCHRUN, environment, torchrun_on_two_hosts
+from tests.forked_script import ForkedScript
+from tests.hosts import environment, torchrun_on_two_hosts
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -21,7 +21,6 @@ PROGRAM = """
 import os, sys, time, itertools, torch
 from pathlib import Path
 from albench.engines import make_engine
-from tests.hosts import TORCHRUN, environment, torchrun_on_two_hosts
 from tests.engines.made_up import batches, network
 rank = int(os.environ["RANK"])
 folder = Path(sys.argv[1])
@@ -82,18 +81,20 @@ def free_port():
 
 @contextlib.contextmanager
 def two_ranks(tmp_path, body, *, prefixes=((), ()), address="127.0.0.1"):
-    """Start two ranks without torchrun, which would end the second when the first one dies before it can speak."""
+    """Start two ranks without torchrun, which would end the second when the first one dies before it can speak.
+
+    `prefixes`: what puts either of them on a host of its own, which takes a process of its own.
+    """
     script, port = write(tmp_path, body), str(free_port())
-    processes = [
-        subprocess.Popen(
-            [*prefixes[rank], sys.executable, str(script), str(tmp_path)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment(RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR=address, MASTER_PORT=port),
-        )
-        for rank in range(2)
-    ]
+    processes = []
+    for rank in range(2):
+        variables = {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": address, "MASTER_PORT": port}
+        if not prefixes[rank]:
+            processes.append(ForkedScript(script, tmp_path, **variables))
+            continue
+        command = [*prefixes[rank], sys.executable, str(script), str(tmp_path)]
+        pipe = subprocess.PIPE
+        processes.append(subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment(**variables)))
     try:
         yield processes
     finally:
@@ -119,10 +120,12 @@ def assert_same_as_serial(tmp_path, link):
         assert link in saved["notes"][0]
 
 
-def test_torchrun_on_one_host(tmp_path):
-    script = write(tmp_path, TRAIN)
-    command = [*TORCHRUN, "--standalone", "--nproc-per-node", "2", str(script), str(tmp_path)]
-    subprocess.run(command, check=True, timeout=150, env=environment(), capture_output=True)
+def test_ranks_of_one_host(tmp_path):
+    """They hand on through memory. `torchrun --standalone` itself starts the ranks of `test_training_launched.py`."""
+    with two_ranks(tmp_path, TRAIN) as ranks:
+        for rank in ranks:
+            _, errors = rank.communicate(timeout=90)
+            assert rank.returncode == 0, errors
     assert_same_as_serial(tmp_path, "ring")
 
 
@@ -150,7 +153,7 @@ def test_a_rank_that_is_killed_ends_the_other(tmp_path, victim):
     """Rank 0 holds the store, so its end looks different from the others'."""
     with two_ranks(tmp_path, ENDLESS) as ranks:
         wait_for(tmp_path / "running", ranks)
-        ranks[victim].send_signal(signal.SIGKILL)
+        ranks[victim].kill()
         start = time.monotonic()
         _, errors = ranks[1 - victim].communicate(timeout=60)
     assert time.monotonic() - start < 20

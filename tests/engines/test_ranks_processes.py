@@ -18,6 +18,7 @@ from albench.errors import UsageError
 from tests.conftest import obey_ctrl_c
 from tests.engines.left_behind import assert_nothing_left, crew_processes
 from tests.engines.made_up import batches, network
+from tests.forked_script import ForkedScript
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -76,11 +77,11 @@ def test_an_engine_that_is_dropped_leaves_nothing():
     assert_nothing_left()
 
 
-def run_script(tmp_path, text, *, arguments=(), **options):
+def run_script(tmp_path, text, **options):
     script = tmp_path / "script.py"
     script.write_text(text)
     return subprocess.Popen(
-        [sys.executable, *arguments, str(script)],
+        [sys.executable, str(script)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -153,8 +154,9 @@ def test_a_script_without_a_main_guard_runs_once(tmp_path):
         "    engine.fit(batches(3))\n"
         "print(engine.minibatches_seen)\n"
     )
-    with run_script(tmp_path, text) as process:
-        out, errors = process.communicate(timeout=100)
+    (tmp_path / "script.py").write_text(text)
+    process = ForkedScript(tmp_path / "script.py")
+    out, errors = process.communicate(timeout=100)
     assert process.returncode == 0, errors
     assert out == "once\n3\n"
 

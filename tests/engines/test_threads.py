@@ -3,10 +3,8 @@
 import itertools
 import os
 import signal
-import subprocess
-import sys
 import threading
-from pathlib import Path
+import time
 
 import pytest
 import torch
@@ -16,8 +14,8 @@ from hypothesis import strategies as st
 from albench.engines import ComponentError, make_engine
 from albench.engines.engine import intra_op_threads
 from albench.errors import UsageError
-from tests.conftest import obey_ctrl_c
 from tests.engines.made_up import assert_bitwise_equal, batches, network, trained
+from tests.forked_script import ForkedScript
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -117,33 +115,30 @@ def test_a_real_ctrl_c_ends_the_run(tmp_path):
     script = tmp_path / "long.py"
     script.write_text(
         "import itertools, sys\n"
+        "from pathlib import Path\n"
         "from albench.engines import make_engine\n"
         "from tests.engines.made_up import batches, network\n"
         "net = network(8)\n"
         "def endless():\n"
         "    for k in itertools.count():\n"
-        "        if k == 20: print('running', flush=True)\n"
+        "        if k == 20: Path(__file__).with_name('running').touch()\n"
         "        yield batches(1)[0]\n"
         "try:\n"
         "    make_engine('threads', net, lanes=2).fit(endless())\n"
         "except KeyboardInterrupt:\n"
         "    sys.exit(77)\n"
     )
-    with subprocess.Popen(
-        [sys.executable, str(script)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
-        preexec_fn=obey_ctrl_c,
-    ) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "running\n"
-            process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=60)
-        finally:
-            process.kill()
+    process = ForkedScript(script)
+    try:
+        deadline = time.monotonic() + 60
+        while not script.with_name("running").exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 77, errors
     assert not errors
 

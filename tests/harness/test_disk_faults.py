@@ -2,7 +2,6 @@
 
 import errno
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from albench.harness import sweep_log
 from albench.harness.control import without_controls
 from albench.harness.records import FILE_NAME, RecordFile, RecordWarning, read
 from albench.harness.runner import Limits
+from tests.forked_script import COMMAND, ForkedScript
 from tests.harness.test_records import record
 from tests.harness.test_runner import GRID, cases, outcome, sweep
 
@@ -196,16 +196,18 @@ def test_the_command_ends_in_one_line_and_goes_on(tmp_path):
         "run", "quick", "--method", "bp", "--hidden-layers", "2,4,8", "--minibatches",
         "4", "--lanes", "1", "--rounds", "1", "--no-progress", "--no-telemetry", "--out", str(tmp_path),
     ]  # fmt: skip
-    limited = subprocess.run(
-        [sys.executable, "-m", "albench", *arguments],
-        capture_output=True, text=True, timeout=200, check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
-        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},  # compiled modules would be cut off too, and stay so
-    )  # fmt: skip
-    assert limited.returncode == 2, limited.stderr
-    assert limited.stderr.strip().count("\n") == 0, limited.stderr
-    assert limited.stderr.startswith(f"albench: {tmp_path / FILE_NAME} cannot be written (File too large)")
-    assert GOES_ON in limited.stderr
+    script = tmp_path / "limited.py"
+    script.write_text(
+        "import resource, sys\n"
+        "sys.dont_write_bytecode = True  # compiled modules would be cut off too, and stay so\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))\n{COMMAND}"
+    )
+    limited = ForkedScript(script, *arguments)
+    _, errors = limited.communicate(timeout=200)
+    assert limited.returncode == 2, errors
+    assert errors.strip().count("\n") == 0, errors
+    assert errors.startswith(f"albench: {tmp_path / FILE_NAME} cannot be written (File too large)")
+    assert GOES_ON in errors
     kept = read(tmp_path)
     assert 0 < len(kept) < 4
     again = CliRunner().invoke(cli.app, arguments)  # in this process, which has a forkserver already

@@ -12,7 +12,9 @@ import msgspec
 import psutil
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from albench import cli
 from albench.engines.errors import ComponentError, RankError
 from albench.harness import isolation, sweep_log
 from albench.harness.control import without_controls
@@ -21,6 +23,7 @@ from albench.harness.outcome import Failure, Outcome
 from albench.harness.records import read
 from albench.harness.sampler import PROCESS_NAME
 from tests.conftest import obey_ctrl_c
+from tests.forked_script import ForkedScript
 from tests.harness.test_records import scenario
 
 pytestmark = pytest.mark.timeout(180)
@@ -203,10 +206,8 @@ def test_killing_a_sweep_leaves_no_process_and_loses_no_record(tmp_path):
     assert not gone(family)
     kept = without_controls(read(tmp_path))
     assert kept
-    again = subprocess.run(
-        [sys.executable, "-m", "albench", *SWEEP, "--out", str(tmp_path)], capture_output=True, text=True, timeout=120
-    )
-    assert again.returncode == 0, again.stderr
+    again = CliRunner().invoke(cli.app, [*SWEEP, "--no-telemetry", "--out", str(tmp_path)])
+    assert again.exit_code == 0, again.stderr
     assert f"{3 - len(kept)} cases measured now, {len(kept)} were on file" in again.stdout, again.stdout
     assert len(without_controls(read(tmp_path))) == 3
 
@@ -258,25 +259,17 @@ def test_a_script_without_a_main_guard_can_run_cases(tmp_path):
         "from tests.harness.test_records import scenario\n"
         "print(type(run_isolated(scenario(), data_dir=None, limit_seconds=60)).__name__)\n"
     )
-    result = subprocess.run(
-        [sys.executable, str(script)],
-        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert result.stdout == "once\nOutcome\n", result.stderr
-    assert not result.stderr
+    out, errors = ForkedScript(script).communicate(timeout=120)
+    assert out == "once\nOutcome\n", errors
+    assert not errors
 
 
 def test_what_is_preloaded_starts_no_thread():
     """A fork copies one thread only; a lock that another one held would stay locked for ever in the case."""
-    script = (
-        "import os; os.environ['OPENBLAS_NUM_THREADS'] = '1'\n"
-        "import albench.harness.preload, psutil; print(psutil.Process().num_threads())"
-    )
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
-    assert result.stdout.strip() == "1", result.stderr
+    run()  # the server stands
+    (server,) = [process for process in psutil.Process().children() if "forkserver" in command_of(process)]
+    assert isolation.PRELOAD in command_of(server)
+    assert server.num_threads() == 1
 
 
 def wrapped(inner, outer):

@@ -2,20 +2,18 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 
 import psutil
 import pytest
 
-from albench.harness.control import without_controls
 from albench.harness.isolation import PRELOAD, run_isolated
 from albench.harness.outcome import Failure, Outcome
 from albench.harness.records import read
 from albench.harness.runner import Limits, run_sweep
 from albench.process import forkserver
+from tests.forked_script import COMMAND, ForkedScript
 from tests.harness.test_isolation import case_processes
 from tests.harness.test_records import scenario
 from tests.harness.test_runner import Silent
@@ -83,20 +81,16 @@ def test_a_member_that_is_killed_is_a_record_and_the_sweep_goes_on(tmp_path):
 def test_two_sweeps_at_once_do_not_meet(tmp_path):
     """Every team picks a free port of its own: two command lines, started together, measure what each was asked for."""
     sizes = ["--microbatches", "4", "--width", "16", "--batch-size", "8", "--minibatches", "20"]
-    command = [sys.executable, "-m", "albench", "run", "baselines", *sizes, "--rounds", "2", "--no-progress"]
-    sweeps = [
-        subprocess.Popen(
-            [*command, "--method", method, "--out", tmp_path / method],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for method in ("gpipe", "ddp")
-    ]
-    said = [sweep.communicate(timeout=150)[0] for sweep in sweeps]
+    command = ["run", "baselines", *sizes, "--rounds", "2", "--no-progress", "--no-control", "--no-telemetry"]
+    sweeps = []
+    for method in ("gpipe", "ddp"):
+        script = tmp_path / f"{method}.py"
+        script.write_text(COMMAND)
+        sweeps.append(ForkedScript(script, *command, "--method", method, "--out", tmp_path / method))
+    said = [sweep.communicate(timeout=150) for sweep in sweeps]
     assert [sweep.returncode for sweep in sweeps] == [0, 0], said
     for method in ("gpipe", "ddp"):
-        records = without_controls(read(tmp_path / method / "records.jsonl"))
+        records = read(tmp_path / method)
         assert {record.scenario.method for record in records} == {method}
         assert {record.status for record in records} == {"measured"}
 

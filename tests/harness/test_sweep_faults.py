@@ -10,7 +10,9 @@ import time
 
 import psutil
 import pytest
+from typer.testing import CliRunner
 
+from albench import cli
 from albench.harness import sweep_log
 from albench.harness.control import latest
 from albench.harness.records import read
@@ -42,7 +44,7 @@ minibatches = [100]
 datasets = ["synthetic"]
 """
 """Five cases that take some tenths of a second each, and one whose data alone are more than a case is allowed."""
-LIMIT_SECONDS = "15"
+LIMIT_SECONDS = "8"
 
 
 def order_seed(suite):
@@ -55,10 +57,18 @@ def order_seed(suite):
     raise AssertionError("the order is not what the runner's docstring says")
 
 
-def start_sweep(suite, out, *options):
+def sweep_of(suite, out, *options):
+    return ("run", suite, "--out", out, "--no-progress", "--no-control", *options)
+
+
+def start_sweep(*arguments):
     """Start a sweep that says everything on one stream."""
-    arguments = ("run", suite, "--out", out, "--no-progress", "--no-control", *options)
-    return start(*arguments, stderr=subprocess.STDOUT)
+    return start(*sweep_of(*arguments), stderr=subprocess.STDOUT)
+
+
+def here(*arguments):
+    """Run a sweep in this process, which has a forkserver already."""
+    return CliRunner().invoke(cli.app, [str(argument) for argument in sweep_of(*arguments)])
 
 
 def case_after(sweep, out, records):
@@ -77,10 +87,9 @@ def test_whatever_befalls_single_cases_is_a_record_and_a_second_run_makes_up_for
     suite.write_text(SUITE)
     sweep = start_sweep(suite, out, "--case-limit", LIMIT_SECONDS, "--order-seed", order_seed(suite))
     case_after(sweep, out, 1).send_signal(signal.SIGSTOP)  # a hang that nobody inside can do anything about
-    second = start_sweep(suite, out)
-    said, _ = second.communicate(timeout=60)
-    assert (second.returncode, said.count("\n")) == (2, 1), said
-    assert "is in use by another albench" in said
+    second = here(suite, out)
+    assert (second.exit_code, second.output.count("\n")) == (2, 1), second.output
+    assert "is in use by another albench" in second.output
     case_after(sweep, out, 2).send_signal(signal.SIGKILL)
     case_after(sweep, out, 3)
     (sampler,) = samplers(sweep.pid)
@@ -100,10 +109,9 @@ def test_whatever_befalls_single_cases_is_a_record_and_a_second_run_makes_up_for
     for lost in (hung, killed, greedy):
         assert lost.reason in said
     small = ("--hidden-layers", "8", "--width", "32", "--batch-size", "16", "--dataset", "digits")
-    again = start_sweep(suite, out, "--retry-failed", *small)  # all but the greedy one
-    said, _ = again.communicate(timeout=120)
-    assert again.returncode == 0, said
-    assert "2 cases measured now, 3 were on file" in said
+    again = here(suite, out, "--retry-failed", *small)  # all but the greedy one
+    assert again.exit_code == 0, again.output
+    assert "2 cases measured now, 3 were on file" in again.output
     assert read(out)[: len(first)] == first
     assert sorted(record.status for record in latest(read(out))) == ["measured"] * 5 + ["out-of-memory"]
     assert [end.stopped_because for end in sweep_log.read(out)] == ["the only round is done"] * 2

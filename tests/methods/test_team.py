@@ -2,11 +2,8 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import psutil
 import pytest
@@ -17,6 +14,7 @@ from albench.engines.errors import RankError
 from albench.errors import UsageError
 from albench.methods.team import Team, shared
 from albench.process import forkserver
+from tests.forked_script import ForkedScript
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -103,16 +101,14 @@ def test_a_member_that_is_killed_is_named_at_once(victim):
 
 def test_members_end_with_their_parent(tmp_path):
     """However the parent ends."""
-    program = (
+    (tmp_path / "program.py").write_text(
         "import sys, time\nfrom pathlib import Path\n"
         "from albench.methods.team import Team\nfrom tests.methods.test_team import Adder\n"
         "team = Team(Adder, 0, size=2)\n"
         "Path(sys.argv[1], 'new').write_text(' '.join(map(str, team.process_ids)))\n"
         "Path(sys.argv[1], 'new').rename(Path(sys.argv[1], 'ids'))\ntime.sleep(60)\n"
     )
-    parent = subprocess.Popen(
-        [sys.executable, "-c", program, str(tmp_path)], env={**os.environ, "PYTHONPATH": str(Path.cwd())}
-    )
+    parent = ForkedScript(tmp_path / "program.py", tmp_path)
     try:
         while not (tmp_path / "ids").exists():
             assert parent.poll() is None
