@@ -35,7 +35,7 @@ QUALIFYING_ROUNDS = 3
 class DIGITS:
     """The sizes of the handwritten digits."""
 
-    in_features, classes = 64, 10
+    in_features, instance_shape, classes = 64, (64,), 10
 
 
 def data_of(scenario: Scenario):

@@ -4,11 +4,13 @@ import signal
 from pathlib import Path
 
 import pytest
-import torch
 
 from albench.harness.isolation import PRELOAD
-from albench.process import forkserver
+from albench.process import child_environment, forkserver
 from tests.hosts import two_hosts
+
+with child_environment():  # OpenMP reads it as torch is loaded; else two threads on a busy machine wait by spinning
+    import torch
 
 __all__ = ["two_hosts"]
 
