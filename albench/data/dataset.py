@@ -121,10 +121,6 @@ class Dataset:
             return iter(())
         return self._chunks(self.stored_held_out_x, self.held_out_y, dtype=dtype, device=device, chunk=chunk)
 
-    def epoch_minibatches(self, batch_size: int) -> int:
-        """Return the mini-batches after which every training instance was seen once."""
-        return -(-len(self.train_y) // batch_size)
-
     def _resident(self, stored: Tensor, dtype: torch.dtype, device: str) -> Tensor:
         """Return stored instances on a device: numbers in the type that is asked for, images as they are."""
         return stored.to(device=device, dtype=dtype) if self.normalisation is None else stored.to(device)

@@ -10,7 +10,6 @@ would have seen. The draws are made on the CPU and then moved, so that a GPU cut
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -20,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from albench.data.augmentation import Augmentation
+from albench.seeding import seeded_generator
 
 BRIGHTEST = 255.0
 """The pixel value that becomes 1."""
@@ -73,8 +73,7 @@ class Draws(NamedTuple):
 
 def draw(augmentation: Augmentation, *, batch_size: int, seed: int, minibatch: int, device: str = "cpu") -> Draws:
     """Return the draws for mini-batch number `minibatch`; a field that is off takes nothing from the others' chance."""
-    digest = hashlib.blake2b(f"augmentation/{seed}/{minibatch}".encode(), digest_size=8).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+    generator = seeded_generator("augmentation", seed, minibatch)
     chance = torch.rand(len(Draws._fields), batch_size, generator=generator, dtype=torch.float64)  # in [0, 1)
     low, high = augmentation.contrast or (1.0, 1.0)
     places = 2 * augmentation.crop_padding + 1

@@ -11,12 +11,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from albench.whole_file import whole_file
 
 
 def entry_of(root: Path, paths: Sequence[Path]) -> Path:
@@ -46,15 +47,8 @@ def keep(entry: Path, pixels: NDArray[np.uint8]) -> None:
     folder = entry.name.split("-")[0]
     with contextlib.suppress(OSError):
         entry.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=entry.parent, prefix=f".{folder}-")
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                np.save(stream, pixels, allow_pickle=False)
-            temporary.replace(entry)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        with whole_file(entry) as stream:
+            np.save(stream, pixels, allow_pickle=False)
         for other in entry.parent.glob(f"{folder}-*.npy"):
             if other != entry:
                 other.unlink(missing_ok=True)

@@ -27,7 +27,7 @@ from albench.analysis.time_to_accuracy import Reached
 from albench.errors import UsageError
 from albench.harness.records import RecordWarning
 from albench.harness.scenario import Scenario
-from albench.harness.whole_file import write_whole
+from albench.whole_file import write_whole
 
 FILE_NAME = "epochs.jsonl"
 VERSION = 1

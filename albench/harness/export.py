@@ -15,7 +15,7 @@ import msgspec
 
 from albench.errors import UsageError, unknown_name
 from albench.harness.records import FILE_NAME, read
-from albench.harness.whole_file import write_whole
+from albench.whole_file import write_whole
 
 FORMATS = ("csv", "parquet", "json")
 

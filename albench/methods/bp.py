@@ -31,6 +31,7 @@ from albench.engines.span_log import SPANS_KEPT, SpanLog, anchor_watches, watch_
 from albench.engines.state import load_moments, moments_fit, moments_of
 from albench.errors import UsageError
 from albench.methods.flops import back_propagation_flops
+from albench.methods.kept_state import refuse_unfit
 from albench.methods.network import twin
 from albench.methods.step import Snapshot, make_step
 from albench.methods.trainer import Trainer, TrainerOptions
@@ -137,7 +138,9 @@ class BackPropagationTrainer(Trainer):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned. Everything stays where it lies, for recordings hold addresses."""
         parameters = dict(self._network.named_parameters())
-        _check_state(state, self._network, parameters)
+        refuse_unfit(state, self._network, method="bp", version=VERSION, fields=set())
+        if not moments_fit(state["optimizer"], parameters):
+            raise UsageError("the optimizer's state does not fit the network's parameters")
         self._network.load_state_dict(state["weights"])
         load_moments(self._optimizer, parameters, state["optimizer"])
         self._optimizer.zero_grad(set_to_none=True)
@@ -185,21 +188,6 @@ class BackPropagationTrainer(Trainer):
     def flops(self, batch: Batch) -> int:
         """Return the floating-point operations of the matrix products of one step on `batch`, whatever the engine."""
         return back_propagation_flops(self._network, batch)
-
-
-def _check_state(state: Any, network: nn.Module, parameters: dict[str, nn.Parameter]) -> None:
-    """Raise `UsageError` unless `state` fits: a state that is loaded by half is worse than none."""
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise UsageError("the state is not one of method 'bp': give what its state_dict() returned")
-    if state.get("version") != VERSION:
-        raise UsageError(f"the state has version {state.get('version')}, this albench reads version {VERSION}")
-    if not isinstance(state.get("minibatches"), int) or not {"weights", "optimizer"} <= state.keys():
-        raise UsageError("the state is not whole: give what state_dict() returned, unchanged")
-    have, given = network.state_dict(), state["weights"]
-    if have.keys() != given.keys() or any(have[name].shape != given[name].shape for name in have):
-        raise UsageError("the state has other parameters or shapes than the network's: build it as it was saved")
-    if not moments_fit(state["optimizer"], parameters):
-        raise UsageError("the optimizer's state does not fit the network's parameters")
 
 
 def make_trainer(options: TrainerOptions) -> Trainer:

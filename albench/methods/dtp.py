@@ -37,9 +37,11 @@ from torch.nn.utils import skip_init
 
 from albench.engines.batch import Batch, as_allocated, check_batch
 from albench.engines.engine import intra_op_threads
+from albench.engines.options import EngineOptions
 from albench.engines.precision import exact_arithmetic
 from albench.errors import UsageError, unknown_name
 from albench.methods.flops import counted, without_data
+from albench.methods.kept_state import refuse_unfit
 from albench.methods.trainer import Trainer, TrainerOptions
 from albench.networks.initialisation import component_generator
 
@@ -154,7 +156,7 @@ class DifferenceTargetTrainer(Trainer):
             in_features=options.in_features, widths=_widths(options), classes=options.classes, seed=options.seed
         ).to(device=device, dtype=options.dtype)
         forwards, feedbacks = (list(part.parameters()) for part in (self._network.predictor, self._network.feedback))
-        self._rate = options.learning_rate
+        self._rates = EngineOptions(learning_rate=options.learning_rate)
         self._optimizer = torch.optim.RMSprop(
             [{"params": part} for part in (forwards, feedbacks) if part],
             alpha=AVERAGING,
@@ -187,15 +189,13 @@ class DifferenceTargetTrainer(Trainer):
                 x, y = check_batch(batch, minibatch=self._minibatches_seen, classes=self._classes, like=like)
                 if x.is_cuda:
                     x, y = as_allocated(x), as_allocated(y)
+                rate = self._rates.rate_at(self._minibatches_seen)
                 for group, share in zip(self._optimizer.param_groups, (1.0, FEEDBACK_RATE), strict=False):
-                    group["lr"] = share * self._rate_now()
+                    group["lr"] = share * rate
                 self._optimizer.zero_grad(set_to_none=True)
                 self._last_losses = self._network.local_gradients(x, y, self._noise)
                 self._optimizer.step()
                 self._minibatches_seen += 1
-
-    def _rate_now(self) -> float:
-        return self._rate(self._minibatches_seen) if callable(self._rate) else self._rate
 
     def _noise(self, like: Tensor) -> Tensor:
         drawn = torch.randn(like.shape, generator=self._generator, dtype=like.dtype, device=like.device)
@@ -244,7 +244,7 @@ class DifferenceTargetTrainer(Trainer):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned; `UsageError` for a state of another network or kind."""
         parameters = dict(self._network.named_parameters())
-        _check_state(state, parameters, self._generator)
+        _check_state(state, self._network, self._generator)
         self._network.load_state_dict(state["weights"])
         self._optimizer.state.clear()
         for name, moments in state["optimizer"].items():
@@ -271,17 +271,10 @@ def _widths(options: TrainerOptions) -> list[int]:
     return widths
 
 
-def _check_state(state: Any, parameters: dict[str, nn.Parameter], generator: torch.Generator) -> None:
-    """Raise `UsageError` unless `state` fits: a state that is loaded by half is worse than none."""
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise UsageError("the state is not one of method 'dtp': give what its state_dict() returned")
-    if state.get("version") != VERSION:
-        raise UsageError(f"the state has version {state.get('version')}, this albench reads version {VERSION}")
-    if not {"minibatches", "weights", "optimizer", "generator"} <= state.keys():
-        raise UsageError("the state is not whole: give what state_dict() returned, unchanged")
-    shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
-    if {name: tuple(value.shape) for name, value in state["weights"].items()} != shapes:
-        raise UsageError("the state has other parameters or shapes than the network's: build it as it was saved")
+def _check_state(state: Any, network: nn.Module, generator: torch.Generator) -> None:
+    """Raise `UsageError` unless `state` fits."""
+    refuse_unfit(state, network, method="dtp", version=VERSION, fields={"generator"})
+    shapes = {name: tuple(value.shape) for name, value in state["weights"].items()}
     for name, moments in state["optimizer"].items():
         wanted = {moment: () if moment == "step" else shapes.get(name) for moment in MOMENTS}
         if {moment: tuple(value.shape) for moment, value in moments.items()} != wanted:

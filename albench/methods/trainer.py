@@ -167,11 +167,3 @@ def accuracy_over(trainer: Trainer, batches: Iterable[Batch]) -> float | None:
             right += int((trainer.predict(x).argmax(1) == y).sum())
             count += len(y)
     return right / count if count else None
-
-
-def accuracy(trainer: Trainer, x: Tensor, y: Tensor, *, chunk: int = 1024) -> float:
-    """Return the share of x ``[n, …]`` whose label y ``[n]`` the trainer predicts, in [0, 1]."""
-    rows = (slice(start, start + chunk) for start in range(0, len(x), chunk))
-    found = accuracy_over(trainer, ((x[some], y[some]) for some in rows))
-    assert found is not None
-    return found

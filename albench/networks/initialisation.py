@@ -9,17 +9,16 @@ Only ``with torch.device("meta")`` is followed: there a network has shapes and n
 
 from __future__ import annotations
 
-import hashlib
-
 import torch
 from torch import nn
 from torch.nn.utils import skip_init
 
+from albench.seeding import seeded_generator
+
 
 def component_generator(seed: int, component: int) -> torch.Generator:
     """Return the generator of one component, on the CPU."""
-    digest = hashlib.blake2b(f"{seed}/{component}".encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+    return seeded_generator(seed, component)
 
 
 def building_device() -> torch.device:

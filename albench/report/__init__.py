@@ -19,7 +19,7 @@ from albench.report.answers import headline
 from albench.report.contest_tables import contests_csv
 from albench.report.extent import further_table, split
 from albench.report.figures import draw
-from albench.report.files import write_files
+from albench.report.files import figure_files, write_files
 from albench.report.findings import Findings, find
 from albench.report.page import page_html
 from albench.report.pair_page import pair_directory, write_pair
@@ -76,9 +76,7 @@ def write(findings: Findings, out: Path, *, command: str, title: str | None = No
     shown, _ = split(findings)
     drawings = draw(shown)
     title = title or (f"albench {', '.join(findings.suites)}" if findings.suites else "albench report")
-    files: dict[str, bytes | str] = {}
-    for drawing in with_traces(drawings, traces):
-        files |= {f"figures/{drawing.name}.svg": drawing.svg, f"figures/{drawing.name}.png": drawing.png}
+    files: dict[str, bytes | str] = {**figure_files(with_traces(drawings, traces))}
     files["summary.csv"] = summary_csv(findings)
     if findings.contests:
         files["baselines.csv"] = contests_csv(findings.contests)

@@ -18,9 +18,9 @@ from albench.analysis.statistics import CONFIDENCE, Interval
 from albench.analysis.surroundings import shown_name
 from albench.errors import UsageError
 from albench.harness.run_pair import RunPair, Unpaired
-from albench.harness.whole_file import write_whole
 from albench.report.tables import Cell, Row, Table, markdown, markdown_text, number_cell, terminal
 from albench.report.words import counted, ends, number
+from albench.whole_file import write_whole
 
 TONES: dict[Verdict, str] = {"faster": "good", "slower": "bad", "same": "", "can't tell": "open"}
 

@@ -23,9 +23,9 @@ from albench.analysis.error_rates import MOST_WRONG, VERDICTS, Tally, cases, jud
 from albench.analysis.made_up_sweeps import BATCH_SIZE, DRIFT, LAWS, SPIKE_CHANCE, SPIKE_EXPONENT
 from albench.analysis.statistics import Interval, proportion_interval
 from albench.errors import UsageError
-from albench.harness.whole_file import write_whole
 from albench.report.tables import NO_CELL, Cell, Row, Table, markdown, markdown_text
 from albench.report.words import counted, listed, percent
+from albench.whole_file import write_whole
 
 SWEEPS = 50
 """Sweeps a case. None wrong of so many bounds the rate of the case at 7.1 %, and that of its noise and grid, twelve

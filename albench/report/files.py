@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from albench.errors import UsageError
-from albench.harness.whole_file import write_whole
+from albench.report.drawing import Drawing
+from albench.whole_file import write_whole
+
+
+def figure_files(drawings: Iterable[Drawing]) -> dict[str, bytes]:
+    """Return the files of figures by name: each as SVG, which pages hold too, and as PNG."""
+    files: dict[str, bytes] = {}
+    for drawing in drawings:
+        files |= {f"figures/{drawing.name}.svg": drawing.svg, f"figures/{drawing.name}.png": drawing.png}
+    return files
 
 
 def write_files(out: Path, files: Mapping[str, bytes | str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from albench.harness.records import FILE_NAME
 from albench.report.answers import headline
 from albench.report.drawing import Drawing
-from albench.report.files import write_files
+from albench.report.files import figure_files, write_files
 from albench.report.origin import origin_sentence, trust_sentence
 from albench.report.pair_figures import pair_drawings
 from albench.report.side_by_side import (
@@ -47,9 +47,7 @@ def write_pair(both: SideBySide, out: Path, *, command: str) -> Path:
     A directory that cannot be written is a `UsageError`.
     """
     drawings = pair_drawings(both)
-    files: dict[str, bytes | str] = {}
-    for drawing in drawings:
-        files |= {f"figures/{drawing.name}.svg": drawing.svg, f"figures/{drawing.name}.png": drawing.png}
+    files: dict[str, bytes | str] = {**figure_files(drawings)}
     files["summary.md"] = pair_markdown(both, drawings, command=command)
     files["index.html"] = pair_html(both, drawings, command=command)
     write_files(out, files)

@@ -11,7 +11,6 @@ from rich.console import Console
 from albench.analysis.link import FREE, Link, bytes_per_second, latency_seconds, link_through
 from albench.errors import UsageError
 from albench.harness.records import Record
-from albench.harness.whole_file import write_whole
 from albench.report.projection_figures import projection_drawings
 from albench.report.projection_tables import (
     deviation_sentence,
@@ -23,6 +22,7 @@ from albench.report.projection_tables import (
 )
 from albench.report.projections import Projection, ProjectionOptions, projections_of
 from albench.report.tables import terminal
+from albench.whole_file import write_whole
 
 MEASURED = "measured"
 """What `--link` may be: the link of this machine, timed now."""

@@ -15,7 +15,7 @@ from rich.table import Table as RichTable
 
 from albench.methods import method_named
 from albench.report.drawing import Drawing
-from albench.report.files import write_files
+from albench.report.files import figure_files, write_files
 from albench.report.tables import NO_CELL, Cell, Row, Table, markdown, markdown_text, terminal
 from albench.report.templating import rendered
 from albench.report.words import counted, listed, number
@@ -49,9 +49,7 @@ def write_reproduction(found: Reproduction, out: Path, *, command: str) -> Path:
 
     A directory that cannot be written is a `UsageError`.
     """
-    files: dict[str, bytes | str] = {}
-    for drawing in found.drawings:
-        files |= {f"figures/{drawing.name}.svg": drawing.svg, f"figures/{drawing.name}.png": drawing.png}
+    files: dict[str, bytes | str] = {**figure_files(found.drawings)}
     if found.rows:
         files["summary.csv"] = reproduction_csv(found)
     files["summary.md"] = reproduction_markdown(found, command=command)

@@ -7,10 +7,10 @@ from pathlib import Path
 from albench.analysis.bubble import ideal
 from albench.errors import UsageError
 from albench.harness import span_file
-from albench.harness.whole_file import write_whole
 from albench.report.chrome_trace import chrome_json
 from albench.report.gantt import caption_of, gantt
 from albench.trace import Trace
+from albench.whole_file import write_whole
 
 TRACE, GANTT = "trace.json", "gantt"
 

@@ -19,10 +19,10 @@ from albench.harness import epoch_log
 from albench.harness.epoch_log import TrainingLog
 from albench.harness.recipe import Recipe
 from albench.harness.recipe_file import recipe_of
-from albench.harness.whole_file import write_whole
 from albench.reproduction.comparison import Reached
 from albench.reproduction.plan import RunPlan
 from albench.reproduction.published import Quantity
+from albench.whole_file import write_whole
 
 RUNS = "runs"
 DISTANCES_FILE = "class-distances.json"

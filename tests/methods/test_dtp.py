@@ -19,7 +19,7 @@ from albench.methods.dtp import (
     STABILISER,
     DifferenceTargetNetwork,
 )
-from albench.methods.trainer import TrainerOptions, accuracy
+from albench.methods.trainer import TrainerOptions, accuracy_over
 from tests.engines.made_up import CLASSES, FEATURES, batches
 
 pytestmark = pytest.mark.timeout(120)
@@ -169,7 +169,7 @@ def test_it_learns_the_digits():
     options = TrainerOptions(engine="eager", in_features=64, classes=10, width=64, hidden_layers=3, learning_rate=1e-3)
     trainer = make_trainer("dtp", options)
     trainer.train(digits.stream(batch_size=32, count=450, seed=0))
-    assert accuracy(trainer, digits.held_out_x, digits.held_out_y) > 0.93
+    assert accuracy_over(trainer, digits.held_out()) > 0.93
     assert len(trainer.losses) == trainer.components == 4
     assert list(trainer.losses[0]) == ["layer"]
     assert list(trainer.losses[1]) == ["layer", "inverse"]

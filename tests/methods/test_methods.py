@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from albench.errors import UsageError
 from albench.methods import FOLDED, METHODS, make_trainer
-from albench.methods.trainer import TrainerOptions, accuracy
+from albench.methods.trainer import TrainerOptions, accuracy_over
 from tests.engines.made_up import CLASSES, FEATURES
 
 
@@ -43,7 +43,7 @@ def test_every_method_on_every_engine_learns(method, engine):
     trainer.train(data)
     assert torch.get_num_threads() == before
     x, y = data[0]
-    assert accuracy(trainer, x, y) == 1.0
+    assert accuracy_over(trainer, [(x, y)]) == 1.0
     assert trainer.effective_parameters > 0
     assert (trainer.affiliated_parameters > 0) == (method in (*FOLDED, "dtp")), "AL's g and bridges, DTP's feedback"
     assert trainer.losses
@@ -56,7 +56,7 @@ def test_accuracy_counts_in_parts():
             return F.one_hot(torch.ones(len(x), dtype=torch.int64), 3)
 
     y = torch.tensor([1, 1, 0, 1, 2])
-    assert accuracy(Always(), torch.zeros(5, 2), y, chunk=2) == pytest.approx(0.6)
+    assert accuracy_over(Always(), zip(torch.zeros(5, 2).split(2), y.split(2), strict=True)) == pytest.approx(0.6)
 
 
 def test_bp_looks_at_its_input_as_al_does():

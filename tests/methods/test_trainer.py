@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from albench.methods import make_trainer
-from albench.methods.trainer import TrainerOptions, accuracy, accuracy_over
+from albench.methods.trainer import TrainerOptions, accuracy_over
 from albench.prediction import frozen_view
 from tests.engines.made_up import CLASSES, FEATURES, batches
 
@@ -41,7 +41,7 @@ def test_accuracy_is_of_all_instances_however_they_come():
     right = (trainer.predict(x).argmax(1) == y).float().mean().item()
     assert 0 < right < 1, "else a mean over mini-batches would be the same"
     assert accuracy_over(trainer, data) == pytest.approx(right)
-    assert accuracy(trainer, x, y, chunk=7) == pytest.approx(right)
+    assert accuracy_over(trainer, zip(x.split(7), y.split(7), strict=True)) == pytest.approx(right)
     assert accuracy_over(trainer, []) is None
 
 

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from albench.harness.whole_file import write_whole
+from albench.whole_file import write_whole
 
 
 def test_a_file_is_written_over_in_one_step(tmp_path):
