@@ -16,7 +16,7 @@ from albench.engines.precision import exact_arithmetic
 from albench.errors import UsageError
 from albench.methods import stage_lanes
 from albench.methods.stage_lanes import StageLanesTrainer
-from albench.methods.trainer import TrainerOptions, accuracy
+from albench.methods.trainer import TrainerOptions, accuracy_over
 from albench.networks import mlp
 from albench.schedule import gpipe, one_f_one_b
 from tests.engines.device_runs import moved
@@ -226,7 +226,7 @@ def test_it_learns_and_predicts(clock):
     found = trainer(clock, hidden_layers=3, width=24)
     found.train([(x, y)] * 150)
     assert torch.get_num_threads() == before
-    assert accuracy(found, x, y) == 1.0
+    assert accuracy_over(found, [(x, y)]) == 1.0
     assert not found.predict(x).requires_grad
     assert found.losses[0]["cross-entropy"] < 0.1
 
