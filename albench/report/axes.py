@@ -17,6 +17,9 @@ from albench.report.style import Look
 
 LONG_NAME = 30
 """Letters of a legend's name over which two do not fit beside each other."""
+LEGEND_ROWS = 6
+"""Rows of a legend that a figure has room for; it grows by `ROW_INCHES` with each one more."""
+ROW_INCHES = 0.23
 
 
 def bars(axes: Axes, x: Sequence[float], values: Sequence[Interval], style: Look) -> None:
@@ -80,10 +83,16 @@ def _plain(value: float) -> str:
 
 
 def legend(figure: Figure, styles: dict[str, Look], more: Sequence[Line2D] = ()) -> None:
-    """Put a legend under the axes, where it covers no data; `more` are handles of lines that are no series."""
+    """Put a legend under the axes, where it covers no data; `more` are handles of lines that are no series.
+
+    Where it is long the figure grows: the axes keep their room.
+    """
     handles = [Line2D([], [], **(style.line | style.marks), label=name) for name, style in styles.items()]
     handles += more
-    figure.legend(handles=handles, loc="outside lower left", ncols=legend_columns(handles))
+    columns = legend_columns(handles)
+    rows = math.ceil(len(handles) / columns)
+    figure.set_figheight(figure.get_figheight() + ROW_INCHES * max(0, rows - LEGEND_ROWS))
+    figure.legend(handles=handles, loc="outside lower left", ncols=columns)
 
 
 def legend_columns(handles: Sequence[Line2D]) -> int:

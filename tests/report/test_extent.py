@@ -7,12 +7,16 @@ import io
 from pathlib import Path
 
 import pytest
+from matplotlib import rc_context
 
 from albench import report
 from albench.report import Findings, extent, find, headline, terminal_tables, write
 from albench.report.answers import heading
+from albench.report.axes import LEGEND_ROWS, ROW_INCHES
+from albench.report.depth_figure import depth_drawing
 from albench.report.extent import LISTED, SECTIONS_SHOWN, SERIES_SHOWN, rows_shown, split
 from albench.report.page import page_html
+from albench.report.style import STYLE, looks
 from albench.report.summary import summary_csv, summary_markdown
 from albench.report.tabulation import FAILURES_SHOWN
 
@@ -79,6 +83,17 @@ def test_a_section_shows_the_fastest_series_and_says_so() -> None:
     assert shown.baseline == regime.baseline
     assert {one.al for one in regime.comparisons} <= {series.name for series in shown.series}
     assert f"{SERIES_SHOWN} series of {SERIES_SHOWN + 10} are shown" in page_of(findings).text
+
+
+def test_axes_keep_their_room_over_the_longest_legend() -> None:
+    """matplotlib gives the axes of a figure that is too low no height at all, and warns: the figure grows instead."""
+    heights = []
+    for count in (2, SERIES_SHOWN):
+        (regime,) = find(made_up.many(series=count, depths=3, lengths=2, rounds=1)).regimes
+        with rc_context(STYLE):
+            heights.append(depth_drawing(regime, looks(regime.series), "tag").height)
+    fewest_rows = SERIES_SHOWN // 2
+    assert heights[1] >= heights[0] + 96 * ROW_INCHES * (fewest_rows - LEGEND_ROWS)
 
 
 def test_a_contest_keeps_the_best_of_each_side() -> None:
