@@ -11,8 +11,7 @@ the ends of its epochs, and the question is when it first was where it should be
 
 Between two epochs nothing was looked at, so the true moment lies up to an epoch before.
 
-A pipeline of back-propagation (GPipe, 1F1B) makes BP's updates, to rounding, at a speed of its own: what it reaches
-after so many instances is what BP reaches, and only the clock differs (`at_speed`).
+A pipeline is drained where it is looked at: the clock has the fill and the drain of every epoch.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from albench.errors import UsageError
 
 
 class Reached(NamedTuple):
-    """What a run had reached at the end of an epoch."""
+    """What a run had reached at the end of an epoch: a point of its learning curve."""
 
     instances: int
     """Trained on since the run began."""
@@ -73,14 +72,3 @@ def time_to_accuracy(runs: Iterable[Sequence[Reached]], accuracy: float) -> Time
     if not 0 < accuracy <= 1:
         raise UsageError(f"accuracy is {accuracy}: give a share of instances above 0 and of at most 1")
     return TimeToAccuracy(accuracy=accuracy, seconds=tuple(first_reached(run, accuracy) for run in runs))
-
-
-def at_speed(run: Sequence[Reached], samples_per_second: float) -> list[Reached]:
-    """Return a run as it would have been at another speed: the same accuracies after the same instances.
-
-    Right for methods that make the same updates in another time, as pipelines of back-propagation do. Raises
-    `UsageError` for a speed that is none.
-    """
-    if not (math.isfinite(samples_per_second) and samples_per_second > 0):
-        raise UsageError(f"samples per second is {samples_per_second}: give a finite number above 0")
-    return [one._replace(seconds=one.instances / samples_per_second) for one in run]

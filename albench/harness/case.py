@@ -4,11 +4,15 @@ What is timed: N mini-batches from an empty to a drained pipeline, optimizer inc
 not: building the network, loading and cutting the data, a warm-up after which the trainer is as freshly made, and
 everything after the window (held-out accuracy, task times). One kind of case has its real input pipeline on (purpose
 "input"): its mini-batches are drawn, gathered and, in a team, sent to other processes while the window lasts.
+
+A network that is trained to the end (purpose "accuracy") has a window an epoch, and is looked at between them: its time
+is that of all its windows, each from an empty to a drained pipeline.
 """
 
 from __future__ import annotations
 
 import gc
+import itertools
 import time
 from collections.abc import Iterable
 from functools import partial
@@ -17,6 +21,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from albench.analysis.time_to_accuracy import Reached
 from albench.data import load_dataset
 from albench.data.dataset import Dataset
 from albench.engines.batch import Batch
@@ -122,11 +127,19 @@ def measure(scenario: Scenario, *, data_dir: Path | None = None) -> Outcome:
     trainer = make_trainer(scenario.method, trainer_options(scenario, dataset))
     try:
         warm_up(trainer, batches[:WARM_UP_MINIBATCHES], scenario.device)
-        ready = trainer.prepare(batches) if in_memory else stream(count=scenario.minibatches)
-        window = time_training(trainer, ready, scenario.device)
-        held_out, reason = held_out_accuracy(trainer, dataset, dtype)
+        ends = epoch_ends(scenario, len(dataset.train_y))
+        ready: Iterable[Iterable[Batch]] = [stream(count=scenario.minibatches)]
+        if in_memory:
+            ready = [trainer.prepare(batches[start:end]) for start, end in itertools.pairwise([0, *ends])]
+        windows: list[Window] = []
+        curve: list[Reached] = []
+        for end, epoch in zip(ends, ready, strict=True):
+            windows.append(time_training(trainer, epoch, scenario.device))
+            held_out, reason = held_out_accuracy(trainer, dataset, dtype)
+            seconds = sum(window.end - window.start for window in windows)
+            curve.append(Reached(end * scenario.batch_size, seconds, held_out))
         return Outcome(
-            seconds=window.end - window.start,
+            seconds=seconds,
             lanes=trainer.lanes,
             lane_kind=trainer.lane_kind,
             components=trainer.components,
@@ -134,17 +147,31 @@ def measure(scenario: Scenario, *, data_dir: Path | None = None) -> Outcome:
             affiliated_parameters=trainer.affiliated_parameters,
             accuracy=held_out,
             accuracy_reason=reason,
+            learning_curve=curve if scenario.purpose == "accuracy" and held_out is not None else None,
             losses=trainer.losses,
             flops_per_minibatch=trainer.flops(batches[0]),
             task_seconds=task_seconds(scenario, dataset, batches),
             peak_memory_bytes=whole_life_peak_bytes(),
             notes=list(trainer.notes),
-            window_start_seconds=window.start,
-            window_end_seconds=window.end,
+            window_start_seconds=windows[0].start,
+            window_end_seconds=windows[-1].end,
             gpu_uuids=gpu_uuids(trainer, scenario.replicas),
         )
     finally:
         trainer.close()
+
+
+def epoch_ends(scenario: Scenario, training_instances: int) -> list[int]:
+    """Return the mini-batches after which training pauses to be looked at, the last being N.
+
+    A network that is trained to the end is looked at when every instance has been seen once more; any other only then.
+    """
+    ends = [scenario.minibatches]
+    if scenario.purpose == "accuracy":
+        epochs = scenario.minibatches * scenario.batch_size // training_instances
+        full = {-(-epoch * training_instances // scenario.batch_size) for epoch in range(1, epochs + 1)}
+        ends = sorted(full | set(ends))
+    return ends
 
 
 def held_out_accuracy(trainer: Trainer, dataset: Dataset, dtype: torch.dtype) -> tuple[float | None, str]:

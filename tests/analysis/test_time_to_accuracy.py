@@ -1,8 +1,8 @@
-"""Time to accuracy: the first epoch that is good enough, over seeds, and at another method's speed."""
+"""Time to accuracy: the first epoch that is good enough, over seeds."""
 
 import pytest
 
-from albench.analysis.time_to_accuracy import Reached, TimeToAccuracy, at_speed, first_reached, time_to_accuracy
+from albench.analysis.time_to_accuracy import Reached, TimeToAccuracy, first_reached, time_to_accuracy
 from albench.errors import UsageError
 
 
@@ -41,19 +41,11 @@ def test_runs_that_never_reach_it_are_later_than_any(runs, seconds, middle):
     assert found.runs_that_reached_it == len(seconds) - seconds.count(None)
 
 
-def test_a_pipeline_has_the_accuracy_of_bp_at_its_own_speed():
-    bp = run(0.5, 0.9)
-    assert at_speed(bp, 50.0) == [Reached(100, 2.0, 0.5), Reached(200, 4.0, 0.9)]
-    assert time_to_accuracy([at_speed(bp, 50.0)], 0.9).median_seconds == 4.0
-
-
 @pytest.mark.parametrize(
     ("call", "words"),
     [
         (lambda: time_to_accuracy([run(0.5)], 98.5), "accuracy is 98.5: give a share"),
         (lambda: time_to_accuracy([run(0.5)], 0.0), "accuracy is 0.0"),
-        (lambda: at_speed(run(0.5), 0.0), "samples per second is 0.0"),
-        (lambda: at_speed(run(0.5), float("nan")), "samples per second is nan"),
     ],
 )
 def test_what_makes_no_sense_is_refused(call, words):

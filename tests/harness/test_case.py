@@ -51,6 +51,48 @@ def test_only_the_input_pipeline_draws_inside_the_window(monkeypatch, purpose):
     assert inside == [9 if purpose == "input" else 0]
 
 
+@pytest.mark.parametrize(
+    ("minibatches", "batch_size", "instances", "ends"),
+    [
+        (6, 10, 20, [2, 4, 6]),
+        (7, 10, 25, [3, 5, 7]),  # an epoch ends in the middle of a mini-batch, and the last one is not whole
+        (3, 10, 90, [3]),
+        (2, 90, 20, [1, 2]),  # a mini-batch of several epochs
+    ],
+)
+def test_training_to_the_end_is_looked_at_after_every_epoch(minibatches, batch_size, instances, ends):
+    scenario = dataclasses.replace(SMALL, minibatches=minibatches, batch_size=batch_size)
+    assert case.epoch_ends(dataclasses.replace(scenario, purpose="accuracy"), instances) == ends
+    assert case.epoch_ends(scenario, instances) == [minibatches]
+
+
+@pytest.mark.parametrize(
+    ("method", "engine"), [("al", "serial"), ("al", "threads"), ("al", "fused"), ("bp", "eager"), ("gpipe", "ranks")]
+)
+def test_a_learning_curve_ends_where_the_run_does_and_changes_nothing(method, engine):
+    """Stopping to look must leave the training as it was: the bits are those of a run in one go."""
+    lanes = 2 if engine in ("threads", "ranks") else 1
+    in_one = dataclasses.replace(
+        SMALL,
+        method=method,
+        engine=engine,
+        lanes=lanes,
+        batch_size=100,
+        minibatches=36,
+        microbatches=lanes if method == "gpipe" else 1,
+    )
+    looked_at = case.measure(dataclasses.replace(in_one, purpose="accuracy"))
+    straight = case.measure(in_one)
+    assert straight.learning_curve is None
+    assert looked_at.losses == straight.losses
+    assert looked_at.accuracy == straight.accuracy
+    curve = looked_at.learning_curve
+    assert [one.instances for one in curve] == [1500, 2900, 3600]
+    assert curve[-1].accuracy == looked_at.accuracy
+    assert 0 < curve[0].seconds < curve[1].seconds < curve[2].seconds == looked_at.seconds
+    assert looked_at.seconds < looked_at.window_end_seconds - looked_at.window_start_seconds  # looking is not timed
+
+
 def test_the_device_is_waited_for_at_both_ends_of_the_window(monkeypatch):
     """Launches return at once on a GPU: without the first wait a window holds what came before, without the second
     it ends before its work does."""
