@@ -10,6 +10,7 @@ import typer
 
 from albench.commands.options import DataDirOption, NoProgressOption
 from albench.console import command, names, numbers, one_line_errors, out
+from albench.errors import UsageError, unknown_name
 from albench.harness import environment
 from albench.harness.availability import refuse_missing_cuda
 from albench.reproduction.comparison import compare
@@ -30,7 +31,7 @@ def reproduce(
     components: Annotated[str | None, typer.Option(help="Component layers of Tables 5 and 6.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Batch size B; else the recipe's.")] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Base rate of every method that runs; else each recipe's own.")
+        str | None, typer.Option(help="Base rate, as 5e-4 or al=5e-4,dtp=1e-4; else each recipe's own.")
     ] = None,
     device: Annotated[str, typer.Option(help="Where to run: cpu or cuda.")] = "cpu",
     cifar: Annotated[str | None, typer.Option(help="Stands in for CIFAR-10, such as folder:PATH.")] = None,
@@ -51,11 +52,13 @@ def reproduce(
             methods=names(methods, "--methods"),
             components=numbers(components, "--components"),
         )
+        rate, method_rates = rates(learning_rate, target_named(target).methods)
         stand_ins = {"cifar10": cifar, "cifar100": cifar100}
         choices = Choices(
             epochs=epochs,
             batch_size=batch_size,
-            learning_rate=learning_rate,
+            learning_rate=rate,
+            method_rates=method_rates,
             device=device,
             datasets={name: given for name, given in stand_ins.items() if given is not None},
         )
@@ -86,6 +89,30 @@ def reproduce(
             after_each=show,
         )
         show(last=True)
+
+
+def rates(text: str | None, methods: Sequence[str]) -> tuple[float | None, dict[str, float]]:
+    """Return the rate for all methods and those for one each, of "5e-4", "al=5e-4,dtp=1e-4" or both in a list.
+
+    Raises `UsageError` for what is none of these.
+    """
+    everyone: list[float] = []
+    own: dict[str, float] = {}
+    for part in names(text, "--learning-rate") or ():
+        method, equals, number = part.rpartition("=")
+        try:
+            rate = float(number)
+        except ValueError:
+            raise UsageError(f"--learning-rate is {text!r}: give a rate such as 5e-4, or al=5e-4,dtp=1e-4") from None
+        if equals and method.strip() not in methods:
+            raise unknown_name("method of --learning-rate", method.strip(), methods)
+        if equals:
+            own[method.strip()] = rate
+        else:
+            everyone.append(rate)
+    if len(everyone) > 1:
+        raise UsageError(f"--learning-rate is {text!r}: give one rate for all, others as METHOD=RATE")
+    return (everyone[0] if everyone else None), own
 
 
 def _show(

@@ -35,6 +35,8 @@ class Choices:
     epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
+    method_rates: Mapping[str, float] = field(default_factory=dict)
+    """By method, a base rate of its own."""
     device: str | None = None
     datasets: Mapping[str, str] = field(default_factory=dict)
     """By the data set of the recipe, what stands in for it, such as "folder:PATH"."""
@@ -60,7 +62,7 @@ def recipe_for(plan: RunPlan, choices: Choices = AS_THE_RECIPE) -> Recipe:
         hidden_layers=None if plan.components is None else 2 * plan.components,
         epochs=choices.epochs,
         batch_size=choices.batch_size,
-        learning_rate=choices.learning_rate,
+        learning_rate=choices.method_rates.get(plan.method, choices.learning_rate),
         device=choices.device,
         dataset=choices.datasets.get(plan.dataset),
     )

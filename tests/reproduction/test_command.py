@@ -6,8 +6,11 @@ import pytest
 from typer.testing import CliRunner
 
 from albench import cli
+from albench.commands.reproducing import rates
 from albench.report import embedding
 from albench.reproduction import execution
+from albench.reproduction.plan import RunPlan
+from albench.reproduction.runs import Choices, recipe_for
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.usefixtures("tiny_recipes")]
 
@@ -43,6 +46,34 @@ def test_a_table_is_trained_shown_and_gone_on_with(tmp_path):
     more = reproduce(*asked[:-4], "--seeds", "0,1", "--methods", "bp", "--out", tmp_path)
     assert "Runs: 2 (1 finished, 1 to train)," in more.output
     assert [row["seeds"] for row in rows_of(tmp_path, "table2")] == ["0 1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (None, (None, {})),
+        ("5e-4", (5e-4, {})),
+        ("5e-4, dtp=1e-4", (5e-4, {"dtp": 1e-4})),
+        ("al=1e-3,bp=2e-3", (None, {"al": 1e-3, "bp": 2e-3})),
+    ],
+)
+def test_a_rate_is_for_all_or_for_one_method(text, found):
+    """DTP falls apart at a rate that AL and BP learn best at: one page must be able to show all three."""
+    assert rates(text, ("bp", "al", "dtp")) == found
+    for method in ("al", "dtp"):
+        plan = RunPlan(dataset="mnist", network="mlp", method=method)
+        own = recipe_for(plan).learning_rate
+        choices = Choices(learning_rate=found[0], method_rates=found[1])
+        assert recipe_for(plan, choices).learning_rate == found[1].get(method, found[0] or own)
+
+
+@pytest.mark.parametrize("text", ["fast", "al=", "al=fast", "1e-3,2e-3", "ddp=1e-3", "=1e-3", "al=-1", "nan"])
+def test_a_rate_that_is_none_is_refused_in_a_line(text, tmp_path):
+    result = reproduce("table2", "--learning-rate", text, "--out", tmp_path)
+    assert result.exit_code == 2
+    assert result.output.startswith("albench: ")
+    assert result.output.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_dry_run_trains_nothing(tmp_path):
