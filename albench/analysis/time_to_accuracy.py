@@ -25,7 +25,7 @@ from typing import NamedTuple
 from albench.errors import UsageError
 
 
-class Reached(NamedTuple):
+class CurvePoint(NamedTuple):
     """What a run had reached at the end of an epoch: a point of its learning curve."""
 
     instances: int
@@ -59,12 +59,12 @@ class TimeToAccuracy:
         return found if math.isfinite(found) else None
 
 
-def first_reached(run: Sequence[Reached], accuracy: float) -> float | None:
+def first_reached(run: Sequence[CurvePoint], accuracy: float) -> float | None:
     """Return the seconds of training after which a run first had at least this accuracy; None: it never had."""
     return next((one.seconds for one in run if one.accuracy is not None and one.accuracy >= accuracy), None)
 
 
-def time_to_accuracy(runs: Iterable[Sequence[Reached]], accuracy: float) -> TimeToAccuracy:
+def time_to_accuracy(runs: Iterable[Sequence[CurvePoint]], accuracy: float) -> TimeToAccuracy:
     """Return when each run first had at least this accuracy, in [0, 1].
 
     Raises `UsageError` for an accuracy that none can have.

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from albench.analysis.time_to_accuracy import Reached
+from albench.analysis.time_to_accuracy import CurvePoint
 from albench.data import load_dataset
 from albench.data.dataset import Dataset
 from albench.engines.batch import Batch
@@ -132,12 +132,12 @@ def measure(scenario: Scenario, *, data_dir: Path | None = None) -> Outcome:
         if in_memory:
             ready = [trainer.prepare(batches[start:end]) for start, end in itertools.pairwise([0, *ends])]
         windows: list[Window] = []
-        curve: list[Reached] = []
+        curve: list[CurvePoint] = []
         for end, epoch in zip(ends, ready, strict=True):
             windows.append(time_training(trainer, epoch, scenario.device))
             held_out, reason = held_out_accuracy(trainer, dataset, dtype)
             seconds = sum(window.end - window.start for window in windows)
-            curve.append(Reached(end * scenario.batch_size, seconds, held_out))
+            curve.append(CurvePoint(end * scenario.batch_size, seconds, held_out))
         return Outcome(
             seconds=seconds,
             lanes=trainer.lanes,

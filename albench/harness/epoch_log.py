@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, cast
 
 import msgspec
 
-from albench.analysis.time_to_accuracy import Reached
+from albench.analysis.time_to_accuracy import CurvePoint
 from albench.errors import UsageError
 from albench.harness.records import RecordWarning
 from albench.harness.scenario import Scenario
@@ -113,9 +113,9 @@ class TrainingLog:
     resumed: tuple[Resumed, ...]
 
     @property
-    def reached(self) -> list[Reached]:
+    def learning_curve(self) -> list[CurvePoint]:
         """What held-out accuracy was reached by when, as `albench.analysis.time_to_accuracy` takes it."""
-        return [Reached(one.instances, one.seconds, one.held_out_accuracy) for one in self.epochs]
+        return [CurvePoint(one.instances, one.seconds, one.held_out_accuracy) for one in self.epochs]
 
 
 def read(path: Path) -> TrainingLog:

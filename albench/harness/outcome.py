@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from albench.analysis.time_to_accuracy import Reached
+from albench.analysis.time_to_accuracy import CurvePoint
 from albench.harness.memory import Memory
 from albench.harness.records import Status
 
@@ -22,7 +22,7 @@ class Outcome(msgspec.Struct, kw_only=True, tag=True):
     affiliated_parameters: int
     accuracy: float | None
     accuracy_reason: str
-    learning_curve: list[Reached] | None
+    learning_curve: list[CurvePoint] | None
     losses: Sequence[Mapping[str, float | None]]
     """JSON has no number for a loss that is not finite: it arrives as None."""
     flops_per_minibatch: int | None

@@ -25,7 +25,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from albench.analysis.time_to_accuracy import Reached
+from albench.analysis.time_to_accuracy import CurvePoint
 from albench.errors import UsageError, message_of
 from albench.harness.memory import Memory
 from albench.harness.migration import migrated
@@ -85,7 +85,7 @@ class Record(msgspec.Struct, kw_only=True, frozen=True, tag_field="format", tag=
     """Share of held-out instances predicted right after this run, in [0, 1]."""
     accuracy_reason: str = ""
     """Where there is no accuracy: why."""
-    learning_curve: list[Reached] | None = None
+    learning_curve: list[CurvePoint] | None = None
     """Of a network trained to the end (purpose "accuracy"): at the end of each epoch the instances trained on, the
     seconds of training and the held-out accuracy; None: the case was not stopped to look."""
     losses: Sequence[Mapping[str, float | None]] | None = None

@@ -55,6 +55,8 @@ def headline(findings: Findings) -> str:
     found = answers(findings)
     if not found and findings.contests:
         return contest_headline(findings.contests)
+    if not found and findings.accuracies:
+        return _accuracy_headline(findings)
     if not found:
         return "No answer: no time was measured."
     caveats = list(dict.fromkeys(answer.caveat for answer in found if answer.caveat))
@@ -69,6 +71,17 @@ def headline(findings: Findings) -> str:
         where = [f"{short} {listed(one.place for one in found if one.short == short)}" for short in shorts]
         parts = [f"It depends: {'; '.join(where)}." if len(shorts) > 1 else f"{shorts[0][0].upper()}{shorts[0][1:]}."]
     return " ".join([*parts, *[f"But {caveat}." for caveat in caveats]])
+
+
+def _accuracy_headline(findings: Findings) -> str:
+    """Return the answer where networks were trained to the end and no time was swept."""
+    told = [(one, gap) for one in findings.accuracies if (gap := depth_gap(one))]
+    if not told:
+        return "No answer: AL was not trained."
+    if len(told) == 1:
+        return accuracy_sentence(*told[0])
+    badly = sum(gap.notable for _, gap in told)
+    return f"Deep AL learns badly in {badly} of {counted(len(told), 'kind')} of work." if badly else "Deep AL learns."
 
 
 def heading(regime: Regime) -> str:

@@ -62,6 +62,11 @@ def split(findings: Findings) -> tuple[Findings, Findings]:
             for accuracy in findings.accuracies
             if accuracy.work in works | alone
         ),
+        learning=tuple(
+            dataclasses.replace(one, curves=one.curves[:SERIES_SHOWN])
+            for one in findings.learning
+            if one.work in works | alone
+        ),
         resources=tuple(one for one in findings.resources if one.work in works),
     )
     rest = dataclasses.replace(
@@ -69,6 +74,7 @@ def split(findings: Findings) -> tuple[Findings, Findings]:
         regimes=tuple(regime for regime in sweeps if regime.work not in works),
         contests=tuple(contest for contest in contests if id(contest) not in own_section),
         accuracies=tuple(one for one in findings.accuracies if one.work not in works | alone),
+        learning=(),
         resources=(),
     )
     return shown, rest

@@ -9,6 +9,7 @@
 | time against depth | milliseconds per mini-batch against ℓ, with fits and bands | `depth_figure` |
 | time against instances | seconds against n at the deepest network | `instances_figure` |
 | accuracy against depth | time above, accuracy below | `learning_figure` |
+| accuracy against seconds | who is first at which accuracy | `curve_figure` |
 | memory against depth | what training took at its peak | `memory_figure` |
 | speed-up against lanes | what more lanes gain, under the ideal | `lanes_figure` |
 | usage over time | cores and GPU while the telling runs went on | `usage_figure` |
@@ -27,6 +28,7 @@ from matplotlib import rc_context
 from albench.analysis.sampling import thinned
 from albench.report.batch_figure import batch_drawing
 from albench.report.contest_figure import standings_drawing
+from albench.report.curve_figure import curve_drawing
 from albench.report.depth_figure import depth_drawing
 from albench.report.drawing import Drawing
 from albench.report.findings import Findings
@@ -74,6 +76,11 @@ def draw(findings: Findings) -> list[Drawing]:
             drawings += _of_regime(regime, findings, look, i)
         deep = [accuracy for accuracy in findings.other_accuracies if accuracy.depths > 1]
         drawings += [learning_drawing(None, accuracy, f"other-{i}") for i, accuracy in enumerate(deep, 1)]
+        drawings += [
+            curve_drawing(curves, f"{i}-accuracy-against-seconds")
+            for i, accuracy in enumerate(findings.accuracies, 1)
+            if (curves := findings.learning_on(accuracy.work))
+        ]
         remembered = [
             (i, regime, resources)
             for i, regime in enumerate(findings.sweeps, 1)

@@ -26,6 +26,7 @@ from albench.report.contests import Contest, contests_of
 from albench.report.failures import Failure, failures_of
 from albench.report.grouping import regimes_of, spread
 from albench.report.lane_sweeps import LaneSweep, lane_sweeps_of
+from albench.report.learning_curves import LearningCurves, learning_curves_of
 from albench.report.regimes import Regime, Work
 from albench.report.resources import WorkResources, resources_of
 from albench.report.sizes import BatchSweep, SizeMap, batch_sweeps_of, size_maps_of
@@ -61,6 +62,8 @@ class Findings:
     contests: tuple[Contest, ...]
     """Who trains most in a second, where more than AL and BP ran."""
     accuracies: tuple[Accuracy, ...]
+    learning: tuple[LearningCurves, ...]
+    """Accuracy against seconds of training, a kind of work and depth after the other."""
     failures: tuple[Failure, ...]
     remarks: tuple[Remark, ...]
     resources: tuple[WorkResources, ...]
@@ -111,6 +114,10 @@ class Findings:
         """Return the accuracy on the same kind of work as a regime."""
         return next((accuracy for accuracy in self.accuracies if accuracy.work == regime.work), None)
 
+    def learning_on(self, work: Work) -> list[LearningCurves]:
+        """Return the learning curves on a kind of work, shallow to deep."""
+        return [one for one in self.learning if one.work == work]
+
     @property
     def other_accuracies(self) -> list[Accuracy]:
         """Accuracies on work that no time sweep covers."""
@@ -138,6 +145,7 @@ def find(records: Sequence[Record], sweep_ends: Sequence[SweepEnd] = ()) -> Find
         regimes=regimes,
         contests=tuple(contests_of(records)),
         accuracies=tuple(accuracies_of(trained, timed)),
+        learning=tuple(learning_curves_of(trained)),
         failures=tuple(failures_of(records)),
         remarks=(
             *off_pace,

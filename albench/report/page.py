@@ -34,6 +34,7 @@ from albench.report.drawing import Drawing
 from albench.report.extent import LISTED, further_table, left_out_words, rows_shown, split
 from albench.report.findings import Findings
 from albench.report.grouping import LAUNCH_BOUND_SHARE
+from albench.report.learning_curves import time_to_accuracy_sentence, time_to_accuracy_table
 from albench.report.origin import origin_sentence, trust_sentence
 from albench.report.pace import pace_table
 from albench.report.regimes import Regime, Work
@@ -72,7 +73,7 @@ def page_html(
         contests=[_contest(contest, shown, drawings, i) for i, contest in enumerate(shown.contests, 1)],
         regimes=[_regime(regime, shown, drawings) for regime in shown.sweeps],
         parameters=[tabulation.parameter_table(regime) for regime in shown.regimes],
-        accuracies=[_accuracy(accuracy, drawings) for accuracy in shown.accuracies],
+        accuracies=[_accuracy(accuracy, shown, drawings) for accuracy in shown.accuracies],
         staircase=_staircase(),
         lane_sentences=_lane_sentences(findings),
         traces=traces,
@@ -90,11 +91,15 @@ def page_html(
 
 
 def _question(findings: Findings) -> str:
-    """Return what the page asks: "contest", "harness" where nothing was trained, else "depth"."""
+    """Return what the page asks: "contest", "accuracy" where no time grows, "harness" where nothing was trained, else
+    "depth".
+    """
     if findings.contests and not findings.sweeps:
         return "contest"
+    if findings.accuracies and not findings.regimes:
+        return "accuracy"
     methods = {series.method for regime in findings.regimes for series in regime.series}
-    return "harness" if methods == {"idle"} and not findings.accuracies else "depth"
+    return "harness" if methods == {"idle"} else "depth"
 
 
 def _figure(drawings: Sequence[Drawing], name: str) -> Drawing | None:
@@ -189,8 +194,10 @@ def _rule_words(regime: Regime) -> str:
     )
 
 
-def _accuracy(accuracy: Accuracy, drawings: Sequence[Drawing]) -> dict[str, Any]:
+def _accuracy(accuracy: Accuracy, findings: Findings, drawings: Sequence[Drawing]) -> dict[str, Any]:
     """Return what the page shows of accuracy on one kind of work."""
+    own = [drawing for drawing in drawings if drawing.work == accuracy.work]
+    learning = findings.learning_on(accuracy.work)
     gap = depth_gap(accuracy)
     sentence = accuracy_sentence(accuracy, gap) if gap else "AL has no accuracy here."
     warning = gap is not None and gap.notable and accuracy.trained_to_the_end
@@ -202,8 +209,11 @@ def _accuracy(accuracy: Accuracy, drawings: Sequence[Drawing]) -> dict[str, Any]
         "title": accuracy.title[0].upper() + accuracy.title[1:],
         "sentence": sentence,
         "warning": warning,
-        "figure": _figure([drawing for drawing in drawings if drawing.work == accuracy.work], "accuracy-against-depth"),
+        "figure": _figure(own, "accuracy-against-depth"),
         "table": tabulation.accuracy_table(accuracy),
+        "clock": _figure(own, "accuracy-against-seconds"),
+        "clock_sentences": [words for one in learning if (words := time_to_accuracy_sentence(one))],
+        "clocks": [table for one in learning if (table := time_to_accuracy_table(one))],
     }
 
 

@@ -11,16 +11,25 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
+from matplotlib import rc_context
 from rich.table import Table as RichTable
 
 from albench.methods import method_named
+from albench.report.curve_figure import curve_drawing
 from albench.report.drawing import Drawing
 from albench.report.files import figure_files, write_files
+from albench.report.learning_curves import (
+    LearningCurve,
+    LearningCurves,
+    time_to_accuracy_sentence,
+    time_to_accuracy_table,
+)
+from albench.report.style import STYLE
 from albench.report.tables import NO_CELL, Cell, Row, Table, markdown, markdown_text, terminal
 from albench.report.templating import rendered
 from albench.report.words import counted, listed, number
 from albench.reproduction.comparison import Compared, Reached
-from albench.reproduction.plan import RunPlan, target_named
+from albench.reproduction.plan import RunPlan, components_of, target_named
 from albench.reproduction.published import Published
 
 NETWORK_TITLES = {"mlp": "MLP", "cnn": "vanilla CNN", "resnet20": "ResNet-20", "resnet32": "ResNet-32", "vgg": "VGG"}
@@ -136,6 +145,41 @@ def run_table(found: Reproduction) -> Table:
     )
 
 
+def learning_curves(found: Reproduction) -> list[LearningCurves]:
+    """Return accuracy against seconds of training, a set for each data set and network; of a table of accuracies only.
+
+    Runs that differ in their seeds are one contender's.
+    """
+    if target_named(found.target).kind not in ("accuracy", "depth"):
+        return []
+    groups: dict[tuple[str, str], dict[str, list[Reached]]] = {}
+    for run in found.reached:
+        if any(point.accuracy is not None for point in run.learning_curve):
+            plan = run.plan
+            name = method_named(plan.method).title
+            if target_named(found.target).kind == "depth":
+                name += f", {counted(components_of(plan), 'component layer')}"
+            groups.setdefault((plan.dataset, plan.network), {}).setdefault(name, []).append(run)
+    return [
+        LearningCurves(
+            title=f"{NETWORK_TITLES.get(network, network)} on {DATASET_TITLES.get(dataset, dataset)}",
+            curves=tuple(
+                LearningCurve(name=name, method=runs[0].plan.method, runs=tuple(run.learning_curve for run in runs))
+                for name, runs in own.items()
+            ),
+        )
+        for (dataset, network), own in groups.items()
+    ]
+
+
+def curve_drawings(found: Reproduction) -> list[Drawing]:
+    """Draw the learning curves, a figure for each data set and network."""
+    with rc_context(STYLE):
+        return [
+            curve_drawing([one], f"{i}-accuracy-against-seconds") for i, one in enumerate(learning_curves(found), 1)
+        ]
+
+
 def terminal_tables(found: Reproduction) -> list[RichTable]:
     """Return the tables for a terminal."""
     return [terminal(table) for table in (comparison_table(found), run_table(found)) if table]
@@ -174,6 +218,8 @@ def reproduction_markdown(found: Reproduction, *, command: str) -> str:
             f"\n{markdown_text(drawing.reading)} {markdown_text(drawing.limits)}\n",
         ]
     lines += [f"- {markdown_text(sentence)}" for sentence in _sentences(found)]
+    clocks = [table for one in learning_curves(found) if (table := time_to_accuracy_table(one))]
+    lines += ["", *map(markdown, clocks)]
     lines += ["", markdown(run_table(found)), "## Reproduce", "", "```", command.replace("```", ""), "```", ""]
     return "\n".join(lines)
 
@@ -187,6 +233,7 @@ def reproduction_html(found: Reproduction, *, command: str) -> str:
         sentences=_sentences(found),
         comparison=comparison_table(found),
         figures=found.drawings,
+        clocks=[table for one in learning_curves(found) if (table := time_to_accuracy_table(one))],
         runs=run_table(found),
         command=command,
         has_numbers=bool(found.rows),
@@ -195,7 +242,7 @@ def reproduction_html(found: Reproduction, *, command: str) -> str:
 
 def _sentences(found: Reproduction) -> list[str]:
     """Say what is missing, and of a figure in what its runs are less or other than the recipe."""
-    sentences = []
+    sentences = [words for one in learning_curves(found) if (words := time_to_accuracy_sentence(one))]
     begun = {one.plan for one in found.reached}
     if missing := [plan.name for plan in found.plans if plan not in begun]:
         shown = missing if len(missing) <= 5 else [*missing[:4], f"{len(missing) - 4} more"]

@@ -24,6 +24,7 @@ from albench.report.contest_words import contest_answer
 from albench.report.drawing import Drawing
 from albench.report.extent import LISTED, further_table, left_out_words, rows_shown, split
 from albench.report.findings import Findings
+from albench.report.learning_curves import time_to_accuracy_sentence, time_to_accuracy_table
 from albench.report.pace import pace_table
 from albench.report.resources import resource_table
 from albench.report.tables import Table, markdown, markdown_text, shortened
@@ -72,7 +73,9 @@ def summary_tables(findings: Findings) -> list[Table]:
             tabulation.time_table(regime),
             tabulation.comparison_table(regime),
         ]
-    tables += [tabulation.accuracy_table(accuracy) for accuracy in findings.accuracies]
+    for accuracy in findings.accuracies:
+        tables.append(tabulation.accuracy_table(accuracy))
+        tables += map(time_to_accuracy_table, findings.learning_on(accuracy.work))
     tables.append(tabulation.failure_table(findings.other_failures))
     return [table for table in tables if table is not None]
 
@@ -102,6 +105,8 @@ def summary_markdown(
     for accuracy in shown.accuracies:
         if gap := depth_gap(accuracy):
             lines += [f"- {markdown_text(accuracy.title)}: {markdown_text(accuracy_sentence(accuracy, gap))}", ""]
+        clocks = [words for one in shown.learning_on(accuracy.work) if (words := time_to_accuracy_sentence(one))]
+        lines += [*[f"- {markdown_text(words)}" for words in clocks], ""]
     titles = {regime.work: regime.title for regime in findings.regimes}
     resources = [resource_table(one, title=titles[one.work]) for one in shown.resources]
     paces = [

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
+from albench.analysis.time_to_accuracy import CurvePoint
 from albench.reproduction.plan import SEEDS, RunPlan, components_of, target_named
 from albench.reproduction.published import SCALES, Measure, Published, Quantity, published
 
@@ -44,6 +45,8 @@ class Reached:
     """In what it differs from the recipe, such as "batch size 256, not 32"."""
     values: Mapping[tuple[Quantity, int | None], float]
     """Each quantity, and for associated losses the layer; accuracies are shares."""
+    learning_curve: tuple[CurvePoint, ...] = ()
+    """What it had reached at the end of each epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)

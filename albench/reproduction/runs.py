@@ -121,6 +121,7 @@ def reached(plan: RunPlan, recipe: Recipe, directory: Path) -> Reached | None:
         machine=_machine(log, recipe.device),
         changes=changes_of(plan, recipe),
         values=values,
+        learning_curve=tuple(log.learning_curve),
     )
 
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from albench.analysis.time_to_accuracy import Reached, TimeToAccuracy, first_reached, time_to_accuracy
+from albench.analysis.time_to_accuracy import CurvePoint, TimeToAccuracy, first_reached, time_to_accuracy
 from albench.errors import UsageError
 
 
 def run(*accuracies, epoch_seconds=10.0, instances=100):
-    return [Reached(instances * k, epoch_seconds * k, accuracy) for k, accuracy in enumerate(accuracies, 1)]
+    return [CurvePoint(instances * k, epoch_seconds * k, accuracy) for k, accuracy in enumerate(accuracies, 1)]
 
 
 def test_the_first_epoch_that_reaches_it_counts_whatever_comes_after():

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from albench.analysis.time_to_accuracy import Reached
+from albench.analysis.time_to_accuracy import CurvePoint
 from albench.errors import UsageError
 from albench.harness import epoch_log
 from albench.harness.epoch_log import FILE_NAME, Epoch, Header, LogWriter, Resumed
@@ -58,7 +58,7 @@ def test_what_is_written_is_read_again(tmp_path):
         assert found.header == header()
         assert found.epochs == (epoch(1), epoch(2, losses=[{"cross-entropy": None}], held_out_accuracy=None))
         assert found.resumed == (RESUMED,)
-    assert found.reached == [Reached(1440, 2.0, 0.5), Reached(2880, 4.0, None)]
+    assert found.learning_curve == [CurvePoint(1440, 2.0, 0.5), CurvePoint(2880, 4.0, None)]
 
 
 def test_a_line_is_on_disk_before_the_next_epoch_begins(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from albench.analysis.time_to_accuracy import CurvePoint
 from albench.harness.records import Record
 from albench.harness.scenario import Scenario
 
@@ -149,6 +150,32 @@ def trained(
                 scatter = 0.01 * (seed - (seeds - 1) / 2) / max(1, seeds - 1)
                 records.append(record(scenario, seconds=3.0, accuracy=mean + scatter))
     return records
+
+
+def learning(
+    method: str, final: float, *, epoch_seconds: float, hidden_layers: int = 8, seeds: int = 3, epochs: int = 8
+) -> list[Record]:
+    """Return records with a learning curve: from a tenth to `final`, half of the rest each epoch; the second seed is
+    five percent slower than the first, and so on.
+    """
+    found = []
+    for seed in range(seeds):
+        scenario = Scenario(
+            method=method,
+            engine={"al": "fused", "gpipe": "ranks"}.get(method, "eager"),
+            lanes=2 if method == "gpipe" else 1,
+            microbatches=2 if method == "gpipe" else 1,
+            hidden_layers=hidden_layers,
+            width=32,
+            batch_size=16,
+            minibatches=90 * epochs,
+            seed=seed,
+            purpose="accuracy",
+        )
+        pace = epoch_seconds * (1 + seed / 20)
+        curve = [CurvePoint(1440 * k, pace * k, final - (final - 0.1) / 2**k) for k in range(1, epochs + 1)]
+        found.append(record(scenario, seconds=curve[-1].seconds, accuracy=curve[-1].accuracy, learning_curve=curve))
+    return found
 
 
 GOOD_THEN_BAD = {

@@ -183,10 +183,14 @@ def test_the_same_records_give_the_same_files(rendered: Path, tmp_path: Path) ->
         (made_up.sweep({("al", "fused", 1): made_up.pipeline(0.4, 0.001, 0.1)}, width=8, batch_size=4), "BP was not"),
         (made_up.sweep(made_up.SMALL, width=8, batch_size=4, lengths=(20,), rounds=1), "Not decided"),
         (made_up.sweep(made_up.SMALL, width=8, batch_size=4, depths=(2,), lengths=(20,), rounds=1), "Not decided"),
-        (made_up.trained({"al": {2: 0.9, 4: 0.8}}), "No answer: no time was measured."),
+        (
+            made_up.trained({"al": {2: 0.9, 4: 0.8}}),
+            "Deep AL learns badly: at ℓ = 4 it reaches 80.0 %",
+        ),
+        (made_up.trained({"bp": {2: 0.9, 4: 0.8}}), "No answer: AL was not trained."),
         ([made_up.failed(HOSTILE)], "No answer: no time was measured."),
     ],
-    ids=["no BP", "one n", "one point", "only accuracy", "only failures"],
+    ids=["no BP", "one n", "one point", "only accuracy", "only BP's accuracy", "only failures"],
 )
 def test_thin_records_make_a_page_too(records: list[made_up.Record], says: str, tmp_path: Path) -> None:
     outline = Outline(render(records, tmp_path, command=COMMAND).read_text(encoding="utf-8"))

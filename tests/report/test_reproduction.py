@@ -1,15 +1,19 @@
 """Reproduction page: the paper's digits, ours beside them, partial runs marked, and all outputs from one table."""
 
 import csv
+import dataclasses
 import io
 
 import pytest
 
+from albench.analysis.time_to_accuracy import CurvePoint
 from albench.report.drawing import Drawing
 from albench.report.reproduction import (
     Reproduction,
     comparison_table,
+    curve_drawings,
     headline,
+    learning_curves,
     reproduction_csv,
     reproduction_html,
     reproduction_markdown,
@@ -44,6 +48,40 @@ def made(target, values_of, *, epochs=200, changes=(), seeds=(0, 1, 2), leave_ou
 
 def accuracies(plan):
     return {("test accuracy", None): 0.98 + 0.001 * plan.seed}
+
+
+CURVE = (CurvePoint(60_000, 10.0, 0.9), CurvePoint(120_000, 20.0, 0.96))
+
+
+def test_runs_have_their_learning_curves_on_the_page_seeds_together():
+    """Who is first at an accuracy stands beside the accuracies; logs that never looked at any have no curve."""
+    found = made("table2", accuracies, networks=("mlp",))
+    assert learning_curves(found) == []
+    pace = {"bp": 1.0, "al": 0.5, "dtp": 3.0}
+
+    def clocked(run):
+        curve = [one._replace(seconds=one.seconds * (pace[run.plan.method] + run.plan.seed / 10)) for one in CURVE]
+        return dataclasses.replace(run, learning_curve=tuple(curve))
+
+    found = dataclasses.replace(found, reached=tuple(map(clocked, found.reached)))
+    (curves,) = learning_curves(found)
+    assert [(one.name, len(one.runs)) for one in curves.curves] == [("BP", 3), ("AL", 3), ("DTP", 3)]
+    (drawing,) = curve_drawings(found)
+    found = dataclasses.replace(found, drawings=(drawing,))
+    page, text = reproduction_html(found, command="x"), reproduction_markdown(found, command="x")
+    for printed in (page, text):
+        assert "At MLP on MNIST, 95 % held out: AL after 12.0 s; BP after 22.0 s; AL is 1.8× as fast there" in printed
+        assert "Seconds of training until so much held out is predicted, MLP on MNIST" in printed
+    assert drawing.source in page
+
+
+def test_depths_are_contenders_of_their_own():
+    found = made("table6", accuracies, components=(1, 3), seeds=(0,))
+    found = dataclasses.replace(
+        found, reached=tuple(dataclasses.replace(run, learning_curve=CURVE) for run in found.reached)
+    )
+    (curves,) = learning_curves(found)
+    assert [one.name for one in curves.curves] == ["AL, 1 component layer", "AL, 3 component layers"]
 
 
 def texts(table):

@@ -1,0 +1,109 @@
+"""Curve figure: held-out accuracy against seconds of training, who is first at which accuracy.
+
+What matters happens in the last few percent, so the upright scale is that of errors: each equal step up halves them,
+and it is marked with the accuracies that go with them. The seconds are logarithmic too, because contenders differ in
+speed by factors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from albench.methods import FOLDED
+from albench.report.axes import legend, plain_log_ticks
+from albench.report.drawing import WIDTH_INCHES, Drawing, drawing_of
+from albench.report.learning_curves import LearningCurve, LearningCurves, runs_words
+from albench.report.style import BAND_OPACITY, COLOURS, MARKERS, RIVAL_COLOURS, RIVAL_MARKERS, Look
+from albench.report.words import number, percent
+
+SMALLEST_ERROR = 5e-4
+"""Where the scale ends: half a mistake in a thousand. Perfect scores are drawn there."""
+TICKS = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
+MOST_PANELS = 2
+PANEL_INCHES = 3.0
+
+
+def curve_drawing(panels: Sequence[LearningCurves], name: str) -> Drawing:
+    """Draw up to two sets of learning curves under each other: the first of `panels` and the last."""
+    shown = [panels[0], panels[-1]] if len(panels) > 1 else list(panels)
+    looks = curve_looks([curve for one in panels for curve in one.curves])
+    figure = Figure(figsize=(WIDTH_INCHES, 1.2 + PANEL_INCHES * len(shown)), layout="constrained")
+    for axes, one in zip(figure.subplots(len(shown), 1, squeeze=False)[:, 0], shown, strict=True):
+        _panel(axes, one, looks)
+    present = dict.fromkeys(curve.name for one in shown for curve in one.curves)
+    legend(figure, {curve: looks[curve] for curve in present})
+    several = any(len(curve.runs) > 1 for one in shown for curve in one.curves)
+    others = len(panels) - len(shown)
+    return drawing_of(
+        figure,
+        name=name,
+        title="Accuracy against seconds of training, " + " and ".join(one.title for one in shown),
+        alt="Held-out accuracy against seconds of training, both axes logarithmic, accuracy in errors: "
+        + "; ".join(f"{one.title}: {_ends(one)}" for one in shown)
+        + ".",
+        reading="Further up is better, further to the left is sooner; read along a level line to see who is there "
+        "first. The upright scale is that of errors: each equal step halves them."
+        + (
+            f" Lines are medians of {runs_words([c for one in shown for c in one.curves])}, shaded from the worst to "
+            "the best of them."
+            if several
+            else " Each line is one run."
+        ),
+        limits="It does not show the best that anyone can do: each trains by one stated recipe. Seconds are of this "
+        "machine, and of training only." + (f" {others} more depths are in the tables." if others > 0 else ""),
+        work=panels[0].work,
+    )
+
+
+def curve_looks(curves: Sequence[LearningCurve]) -> dict[str, Look]:
+    """Return the look of each contender by name: AL in colours, everybody else in greys and ochre."""
+    found: dict[str, Look] = {}
+    counts = {True: 0, False: 0}
+    for one in curves:
+        if one.name not in found:
+            ours = one.method in FOLDED
+            colours, markers = (COLOURS, MARKERS) if ours else (RIVAL_COLOURS, RIVAL_MARKERS)
+            place = counts[ours]
+            found[one.name] = Look(colours[place % len(colours)], markers[place % len(markers)])
+            counts[ours] += 1
+    return found
+
+
+def _panel(axes: Axes, found: LearningCurves, looks: dict[str, Look]) -> None:
+    lowest = 1.0
+    for curve in found.curves:
+        points = curve.median_curve()
+        seconds = [point[0] for point in points]
+        look = looks[curve.name]
+        axes.plot(seconds, [_error(point[1]) for point in points], markersize=4, **(look.line | look.marks))
+        if len(curve.runs) > 1:
+            low, high = ([_error(point[i]) for point in points] for i in (2, 3))
+            axes.fill_between(seconds, low, high, color=look.colour, alpha=BAND_OPACITY, linewidth=0)
+        lowest = min([lowest, *[_error(point[3]) for point in points]])
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_ylim(1.0, lowest / 1.2)  # turned about: few errors are above
+    axes.yaxis.set_major_locator(FixedLocator([1 - tick for tick in TICKS]))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda error, _: number(100 * (1 - error), 4).rstrip("0").rstrip(".")))
+    axes.yaxis.set_minor_locator(NullLocator())
+    plain_log_ticks(axes.xaxis, *axes.get_xlim())
+    axes.set_xlabel("seconds of training")
+    axes.set_ylabel("held-out accuracy, %")
+    axes.set_title(found.title)
+
+
+def _error(accuracy: float) -> float:
+    return max(1 - accuracy, SMALLEST_ERROR)
+
+
+def _ends(found: LearningCurves) -> str:
+    """Return where each curve ends, in words."""
+    told = []
+    for curve in found.curves:
+        if points := curve.median_curve():
+            told.append(f"{curve.name} {percent(points[-1][1], 1)} after {number(points[-1][0])} s")
+    return ", ".join(told)
