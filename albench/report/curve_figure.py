@@ -74,7 +74,7 @@ def curve_looks(curves: Sequence[LearningCurve]) -> dict[str, Look]:
 
 
 def _panel(axes: Axes, found: LearningCurves, looks: dict[str, Look]) -> None:
-    lowest = 1.0
+    shown: list[float] = []
     for curve in found.curves:
         points = curve.median_curve()
         seconds = [point[0] for point in points]
@@ -83,10 +83,10 @@ def _panel(axes: Axes, found: LearningCurves, looks: dict[str, Look]) -> None:
         if len(curve.runs) > 1:
             low, high = ([_error(point[i]) for point in points] for i in (2, 3))
             axes.fill_between(seconds, low, high, color=look.colour, alpha=BAND_OPACITY, linewidth=0)
-        lowest = min([lowest, *[_error(point[3]) for point in points]])
+        shown += [_error(point[i]) for point in points for i in (2, 3)]
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_ylim(1.0, lowest / 1.2)  # turned about: few errors are above
+    axes.set_ylim(min(1.0, 1.5 * max(shown)), min(shown) / 1.2)  # turned about: few errors are above
     axes.yaxis.set_major_locator(FixedLocator([1 - tick for tick in TICKS]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda error, _: number(100 * (1 - error), 4).rstrip("0").rstrip(".")))
     axes.yaxis.set_minor_locator(NullLocator())

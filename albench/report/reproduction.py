@@ -30,7 +30,7 @@ from albench.report.templating import rendered
 from albench.report.words import counted, listed, number
 from albench.reproduction.comparison import Compared, Reached
 from albench.reproduction.plan import RunPlan, components_of, target_named
-from albench.reproduction.published import Published
+from albench.reproduction.published import Published, published
 
 NETWORK_TITLES = {"mlp": "MLP", "cnn": "vanilla CNN", "resnet20": "ResNet-20", "resnet32": "ResNet-32", "vgg": "VGG"}
 DATASET_TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
@@ -73,8 +73,8 @@ def headline(found: Reproduction) -> str:
     if target_named(found.target).kind == "figure":
         state = "is drawn" if found.drawings else "cannot be drawn yet"
         return f"The figure {state}: {begun} of {counted(planned, 'run')} begun."
-    printed = [row for row in found.rows if row.published is not None]
-    there = [row for row in printed if row.ours is not None]
+    printed = published(found.target)  # all of them, however few were asked for
+    there = [row for row in found.rows if row.published is not None and row.ours is not None]
     whole = [row for row in there if not row.partial]
     if not there:
         return f"None of the paper's {counted(len(printed), 'number')} is there yet."

@@ -105,7 +105,7 @@ def test_partial_runs_are_marked_in_every_output():
     found = made("table2", accuracies, epochs=3, changes=["batch size 256, not 32"], seeds=[0], networks=["mlp"])
     remark = "3 of 200 epochs; 1 seed; batch size 256, not 32"
     assert {row[-1] for row in texts(comparison_table(found))} == {remark}
-    assert headline(found).endswith("Of the paper's 3 numbers 3 are there, 0 of them by the whole recipe.")
+    assert headline(found).endswith("Of the paper's 5 numbers 3 are there, 0 of them by the whole recipe.")
     assert remark in reproduction_markdown(found, command="x")
     assert remark in reproduction_html(found, command="x")
     assert remark in reproduction_csv(found)

@@ -29,7 +29,7 @@ def test_a_table_is_trained_shown_and_gone_on_with(tmp_path):
     result = reproduce(*asked)
     assert result.exit_code == 0, result.output
     assert "Runs: 3 (0 finished, 3 to train), about" in result.output
-    assert "Of the paper's 3 numbers 3 are there, 0 of them by the whole recipe." in result.output
+    assert "Of the paper's 5 numbers 3 are there, 0 of them by the whole recipe." in result.output
     assert "1 seed" in result.output
     rows = rows_of(tmp_path, "table2")
     assert [(row["method"], row["paper"], row["seeds"], row["remarks"]) for row in rows] == [
