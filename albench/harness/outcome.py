@@ -22,7 +22,7 @@ class Outcome(msgspec.Struct, kw_only=True, tag=True):
     affiliated_parameters: int
     accuracy: float | None
     accuracy_reason: str
-    learning_curve: list[CurvePoint] | None
+    learning_curve: list[CurvePoint] | None = None
     losses: Sequence[Mapping[str, float | None]]
     """JSON has no number for a loss that is not finite: it arrives as None."""
     flops_per_minibatch: int | None
