@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -148,7 +147,6 @@ def _show(
         reached=begun,
         drawings=tuple(drawings),
     )
-    found = dataclasses.replace(found, drawings=(*found.drawings, *rendering.curve_drawings(found)))
     page = rendering.write_reproduction(found, out_dir / target, command=command())
     if last:
         for table in rendering.terminal_tables(found):

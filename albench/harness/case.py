@@ -169,9 +169,14 @@ def epoch_ends(scenario: Scenario, training_instances: int) -> list[int]:
     ends = [scenario.minibatches]
     if scenario.purpose == "accuracy":
         epochs = scenario.minibatches * scenario.batch_size // training_instances
-        full = {-(-epoch * training_instances // scenario.batch_size) for epoch in range(1, epochs + 1)}
+        full = {epoch_end(epoch, training_instances, scenario.batch_size) for epoch in range(1, epochs + 1)}
         ends = sorted(full | set(ends))
     return ends
+
+
+def epoch_end(epoch: int, training_instances: int, batch_size: int) -> int:
+    """Return the mini-batches after which every instance was seen so many times: the last may hold some of the next."""
+    return -(-epoch * training_instances // batch_size)
 
 
 def held_out_accuracy(trainer: Trainer, dataset: Dataset, dtype: torch.dtype) -> tuple[float | None, str]:

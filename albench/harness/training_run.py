@@ -11,7 +11,7 @@ from typing import Any
 
 from albench.data.dataset import Dataset
 from albench.engines.batch import Batch
-from albench.harness.case import trainer_options
+from albench.harness.case import epoch_end, trainer_options
 from albench.harness.recipe import Recipe
 from albench.methods.trainer import TrainerOptions
 
@@ -36,7 +36,7 @@ class TrainingRun:
 
     def end_of(self, epoch: int) -> int:
         """Return the mini-batches after which every instance was seen so many times."""
-        return -(-epoch * self.instances // self.recipe.batch_size)
+        return epoch_end(epoch, self.instances, self.recipe.batch_size)
 
     def rate_at(self, minibatch: int) -> float:
         """Return the base rate of mini-batch k, counted from 0."""

@@ -13,29 +13,27 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from albench.methods import FOLDED
 from albench.report.axes import legend, plain_log_ticks
 from albench.report.drawing import WIDTH_INCHES, Drawing, drawing_of
-from albench.report.learning_curves import LearningCurve, LearningCurves, runs_words
-from albench.report.style import BAND_OPACITY, COLOURS, MARKERS, RIVAL_COLOURS, RIVAL_MARKERS, Look
+from albench.report.learning_curves import LearningCurves, runs_words
+from albench.report.style import BAND_OPACITY, Look, looks
 from albench.report.words import number, percent
 
 SMALLEST_ERROR = 5e-4
 """Where the scale ends: half a mistake in a thousand. Perfect scores are drawn there."""
 TICKS = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
-MOST_PANELS = 2
 PANEL_INCHES = 3.0
 
 
 def curve_drawing(panels: Sequence[LearningCurves], name: str) -> Drawing:
     """Draw up to two sets of learning curves under each other: the first of `panels` and the last."""
     shown = [panels[0], panels[-1]] if len(panels) > 1 else list(panels)
-    looks = curve_looks([curve for one in panels for curve in one.curves])
+    look = looks([curve for one in panels for curve in one.curves])
     figure = Figure(figsize=(WIDTH_INCHES, 1.2 + PANEL_INCHES * len(shown)), layout="constrained")
     for axes, one in zip(figure.subplots(len(shown), 1, squeeze=False)[:, 0], shown, strict=True):
-        _panel(axes, one, looks)
+        _panel(axes, one, look)
     present = dict.fromkeys(curve.name for one in shown for curve in one.curves)
-    legend(figure, {curve: looks[curve] for curve in present})
+    legend(figure, {name: look[name] for name in present})
     several = any(len(curve.runs) > 1 for one in shown for curve in one.curves)
     others = len(panels) - len(shown)
     return drawing_of(
@@ -59,31 +57,17 @@ def curve_drawing(panels: Sequence[LearningCurves], name: str) -> Drawing:
     )
 
 
-def curve_looks(curves: Sequence[LearningCurve]) -> dict[str, Look]:
-    """Return the look of each contender by name: AL in colours, everybody else in greys and ochre."""
-    found: dict[str, Look] = {}
-    counts = {True: 0, False: 0}
-    for one in curves:
-        if one.name not in found:
-            ours = one.method in FOLDED
-            colours, markers = (COLOURS, MARKERS) if ours else (RIVAL_COLOURS, RIVAL_MARKERS)
-            place = counts[ours]
-            found[one.name] = Look(colours[place % len(colours)], markers[place % len(markers)])
-            counts[ours] += 1
-    return found
-
-
-def _panel(axes: Axes, found: LearningCurves, looks: dict[str, Look]) -> None:
+def _panel(axes: Axes, found: LearningCurves, look: dict[str, Look]) -> None:
     shown: list[float] = []
     for curve in found.curves:
         points = curve.median_curve()
-        seconds = [point[0] for point in points]
-        look = looks[curve.name]
-        axes.plot(seconds, [_error(point[1]) for point in points], markersize=4, **(look.line | look.marks))
+        seconds = [point.seconds for point in points]
+        own = look[curve.name]
+        axes.plot(seconds, [_error(point.accuracy) for point in points], markersize=4, **(own.line | own.marks))
         if len(curve.runs) > 1:
-            low, high = ([_error(point[i]) for point in points] for i in (2, 3))
-            axes.fill_between(seconds, low, high, color=look.colour, alpha=BAND_OPACITY, linewidth=0)
-        shown += [_error(point[i]) for point in points for i in (2, 3)]
+            worst, best = [_error(point.worst) for point in points], [_error(point.best) for point in points]
+            axes.fill_between(seconds, worst, best, color=own.colour, alpha=BAND_OPACITY, linewidth=0)
+        shown += [_error(accuracy) for point in points for accuracy in (point.worst, point.best)]
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_ylim(min(1.0, 1.5 * max(shown)), min(shown) / 1.2)  # turned about: few errors are above
@@ -105,5 +89,5 @@ def _ends(found: LearningCurves) -> str:
     told = []
     for curve in found.curves:
         if points := curve.median_curve():
-            told.append(f"{curve.name} {percent(points[-1][1], 1)} after {number(points[-1][0])} s")
+            told.append(f"{curve.name} {percent(points[-1].accuracy, 1)} after {number(points[-1].seconds)} s")
     return ", ".join(told)

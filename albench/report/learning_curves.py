@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
+from typing import NamedTuple
 
 from albench.analysis.time_to_accuracy import CurvePoint, TimeToAccuracy, time_to_accuracy
 from albench.harness.records import Record
@@ -39,6 +40,17 @@ SIDES: tuple[tuple[str, Callable[[str], bool]], ...] = (
 """Who is compared in words: each side by its first contender."""
 
 
+class MedianPoint(NamedTuple):
+    """What a contender's runs had reached at the end of an epoch."""
+
+    seconds: float
+    """Median over the runs."""
+    accuracy: float
+    """Median over the runs that were looked at."""
+    worst: float
+    best: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class LearningCurve:
     """One contender's runs."""
@@ -48,16 +60,19 @@ class LearningCurve:
     runs: tuple[tuple[CurvePoint, ...], ...]
     """Each a curve of its own; at least one."""
 
-    def median_curve(self) -> list[tuple[float, float, float, float]]:
-        """Return the median seconds, and the median, lowest and highest accuracy, of all runs at the end of each epoch
-        that all of them have.
-        """
+    @property
+    def projected(self) -> bool:
+        """Whether it was not measured: never."""
+        return False
+
+    def median_curve(self) -> list[MedianPoint]:
+        """Return the runs' medians at the end of each epoch that all of them have."""
         points = []
         for epoch in zip(*self.runs, strict=False):
             accuracies = [one.accuracy for one in epoch if one.accuracy is not None]
             if accuracies:
                 seconds = median(one.seconds for one in epoch)
-                points.append((seconds, median(accuracies), min(accuracies), max(accuracies)))
+                points.append(MedianPoint(seconds, median(accuracies), min(accuracies), max(accuracies)))
         return points
 
     def time_to(self, accuracy: float) -> TimeToAccuracy:
@@ -73,7 +88,6 @@ class LearningCurves:
     curves: tuple[LearningCurve, ...]
     work: Work | None = None
     """The kind of work; None where it is told elsewhere."""
-    hidden_layers: int | None = None
 
     @cached_property
     def levels(self) -> list[float]:
@@ -105,10 +119,18 @@ def learning_curves_of(records: Sequence[Record]) -> list[LearningCurves]:
             longest = max(record.scenario.minibatches for record in series)
             runs = [record.learning_curve or [] for record in series if record.scenario.minibatches == longest]
             curves.append(LearningCurve(name=name, method=series[0].scenario.method, runs=tuple(map(tuple, runs))))
-        found.append(
-            LearningCurves(title=f"ℓ = {depth}, {titles[work]}", curves=tuple(curves), work=work, hidden_layers=depth)
-        )
+        found.append(LearningCurves(title=f"ℓ = {depth}, {titles[work]}", curves=tuple(curves), work=work))
     return found
+
+
+def time_to_accuracy_tables(found: Sequence[LearningCurves]) -> list[Table]:
+    """Return the table of each set in which anyone reached a level."""
+    return [table for one in found if (table := time_to_accuracy_table(one))]
+
+
+def time_to_accuracy_sentences(found: Sequence[LearningCurves]) -> list[str]:
+    """Return the sentence of each set in which AL and another reached a level."""
+    return [words for one in found if (words := time_to_accuracy_sentence(one))]
 
 
 def time_to_accuracy_table(found: LearningCurves) -> Table | None:
@@ -185,8 +207,8 @@ def _last_cell(curve: LearningCurve) -> Cell:
     points = curve.median_curve()
     if not points:
         return Cell(NO_CELL)
-    seconds, accuracy, _, _ = points[-1]
-    return Cell(percent(accuracy, 1), f"after {number(seconds)} s", value=accuracy)
+    last = points[-1]
+    return Cell(percent(last.accuracy, 1), f"after {number(last.seconds)} s", value=last.accuracy)
 
 
 def _percent(level: float) -> str:

@@ -34,7 +34,7 @@ from albench.report.drawing import Drawing
 from albench.report.extent import LISTED, further_table, left_out_words, rows_shown, split
 from albench.report.findings import Findings
 from albench.report.grouping import LAUNCH_BOUND_SHARE
-from albench.report.learning_curves import time_to_accuracy_sentence, time_to_accuracy_table
+from albench.report.learning_curves import time_to_accuracy_sentences, time_to_accuracy_tables
 from albench.report.origin import origin_sentence, trust_sentence
 from albench.report.pace import pace_table
 from albench.report.regimes import Regime, Work
@@ -212,8 +212,8 @@ def _accuracy(accuracy: Accuracy, findings: Findings, drawings: Sequence[Drawing
         "figure": _figure(own, "accuracy-against-depth"),
         "table": tabulation.accuracy_table(accuracy),
         "clock": _figure(own, "accuracy-against-seconds"),
-        "clock_sentences": [words for one in learning if (words := time_to_accuracy_sentence(one))],
-        "clocks": [table for one in learning if (table := time_to_accuracy_table(one))],
+        "clock_sentences": time_to_accuracy_sentences(learning),
+        "clocks": time_to_accuracy_tables(learning),
     }
 
 

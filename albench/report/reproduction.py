@@ -7,6 +7,7 @@ reports. Numbers of the paper stand with the digits that it printed.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,8 @@ from albench.report.files import figure_files, write_files
 from albench.report.learning_curves import (
     LearningCurve,
     LearningCurves,
-    time_to_accuracy_sentence,
-    time_to_accuracy_table,
+    time_to_accuracy_sentences,
+    time_to_accuracy_tables,
 )
 from albench.report.style import STYLE
 from albench.report.tables import NO_CELL, Cell, Row, Table, markdown, markdown_text, terminal
@@ -56,8 +57,11 @@ class Reproduction:
 def write_reproduction(found: Reproduction, out: Path, *, command: str) -> Path:
     """Write the page, ``summary.md``, ``summary.csv`` and figures into a directory; return the path of the page.
 
+    The learning curves are drawn beside what `found` has.
+
     A directory that cannot be written is a `UsageError`.
     """
+    found = dataclasses.replace(found, drawings=(*found.drawings, *curve_drawings(found)))
     files: dict[str, bytes | str] = {**figure_files(found.drawings)}
     if found.rows:
         files["summary.csv"] = reproduction_csv(found)
@@ -218,8 +222,7 @@ def reproduction_markdown(found: Reproduction, *, command: str) -> str:
             f"\n{markdown_text(drawing.reading)} {markdown_text(drawing.limits)}\n",
         ]
     lines += [f"- {markdown_text(sentence)}" for sentence in _sentences(found)]
-    clocks = [table for one in learning_curves(found) if (table := time_to_accuracy_table(one))]
-    lines += ["", *map(markdown, clocks)]
+    lines += ["", *map(markdown, time_to_accuracy_tables(learning_curves(found)))]
     lines += ["", markdown(run_table(found)), "## Reproduce", "", "```", command.replace("```", ""), "```", ""]
     return "\n".join(lines)
 
@@ -233,7 +236,7 @@ def reproduction_html(found: Reproduction, *, command: str) -> str:
         sentences=_sentences(found),
         comparison=comparison_table(found),
         figures=found.drawings,
-        clocks=[table for one in learning_curves(found) if (table := time_to_accuracy_table(one))],
+        clocks=time_to_accuracy_tables(learning_curves(found)),
         runs=run_table(found),
         command=command,
         has_numbers=bool(found.rows),
@@ -242,7 +245,7 @@ def reproduction_html(found: Reproduction, *, command: str) -> str:
 
 def _sentences(found: Reproduction) -> list[str]:
     """Say what is missing, and of a figure in what its runs are less or other than the recipe."""
-    sentences = [words for one in learning_curves(found) if (words := time_to_accuracy_sentence(one))]
+    sentences = time_to_accuracy_sentences(learning_curves(found))
     begun = {one.plan for one in found.reached}
     if missing := [plan.name for plan in found.plans if plan not in begun]:
         shown = missing if len(missing) <= 5 else [*missing[:4], f"{len(missing) - 4} more"]

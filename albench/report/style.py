@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from matplotlib.colors import LinearSegmentedColormap
-
-from albench.report.regimes import Series
 
 INK = "#1f2328"
 """Text and axes."""
@@ -92,7 +90,26 @@ class Look:
         return {"color": self.colour, "linestyle": (0, (4, 2.5)) if self.projected else "solid", "linewidth": 1.6}
 
 
-def looks(series: Sequence[Series]) -> dict[str, Look]:
+class Drawn(Protocol):
+    """What has a look: a series of times, a learning curve."""
+
+    @property
+    def name(self) -> str:
+        """What the legend calls it."""
+        ...
+
+    @property
+    def method(self) -> str:
+        """The method that ran."""
+        ...
+
+    @property
+    def projected(self) -> bool:
+        """Whether it was calculated, not measured."""
+        ...
+
+
+def looks(series: Sequence[Drawn]) -> dict[str, Look]:
     """Return the look of each series by name; pass the series of all regimes, so that all figures agree."""
     found: dict[str, Look] = {}
     counts = {"al": 0, "rival": 0, "projected": 0}

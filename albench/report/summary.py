@@ -24,7 +24,7 @@ from albench.report.contest_words import contest_answer
 from albench.report.drawing import Drawing
 from albench.report.extent import LISTED, further_table, left_out_words, rows_shown, split
 from albench.report.findings import Findings
-from albench.report.learning_curves import time_to_accuracy_sentence, time_to_accuracy_table
+from albench.report.learning_curves import time_to_accuracy_sentences, time_to_accuracy_tables
 from albench.report.pace import pace_table
 from albench.report.resources import resource_table
 from albench.report.tables import Table, markdown, markdown_text, shortened
@@ -75,7 +75,7 @@ def summary_tables(findings: Findings) -> list[Table]:
         ]
     for accuracy in findings.accuracies:
         tables.append(tabulation.accuracy_table(accuracy))
-        tables += map(time_to_accuracy_table, findings.learning_on(accuracy.work))
+        tables += time_to_accuracy_tables(findings.learning_on(accuracy.work))
     tables.append(tabulation.failure_table(findings.other_failures))
     return [table for table in tables if table is not None]
 
@@ -105,7 +105,7 @@ def summary_markdown(
     for accuracy in shown.accuracies:
         if gap := depth_gap(accuracy):
             lines += [f"- {markdown_text(accuracy.title)}: {markdown_text(accuracy_sentence(accuracy, gap))}", ""]
-        clocks = [words for one in shown.learning_on(accuracy.work) if (words := time_to_accuracy_sentence(one))]
+        clocks = time_to_accuracy_sentences(shown.learning_on(accuracy.work))
         lines += [*[f"- {markdown_text(words)}" for words in clocks], ""]
     titles = {regime.work: regime.title for regime in findings.regimes}
     resources = [resource_table(one, title=titles[one.work]) for one in shown.resources]
