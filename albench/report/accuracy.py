@@ -85,10 +85,14 @@ class Accuracy:
         """The series of one method."""
         return [series for series in self.series if series.method == method]
 
+    def ranked_at(self, method: str, hidden_layers: int) -> list[AccuracyPoint]:
+        """Return the point of each series of `method` at a depth, the best first."""
+        points = [point for series in self.of_method(method) if (point := series.at(hidden_layers)) is not None]
+        return sorted(points, key=lambda point: point.mean.estimate, reverse=True)
+
     def best_at(self, method: str, hidden_layers: int) -> AccuracyPoint | None:
         """Return the best point that any series of `method` reached at a depth."""
-        points = [point for series in self.of_method(method) if (point := series.at(hidden_layers)) is not None]
-        return max(points, key=lambda point: point.mean.estimate, default=None)
+        return next(iter(self.ranked_at(method, hidden_layers)), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +100,11 @@ class DepthGap:
     """How the deepest networks of AL learnt, beside AL's best depth and BP's same depth."""
 
     deepest: AccuracyPoint
+    """AL's best series there."""
+    worst: AccuracyPoint
+    """AL's worst series there: another learning rate, or another engine."""
+    settings: int
+    """How many series AL has there."""
     best: AccuracyPoint
     bp: AccuracyPoint | None
 
@@ -110,6 +119,11 @@ class DepthGap:
         return self.bp.mean.estimate - self.deepest.mean.estimate if self.bp else 0.0
 
     @property
+    def hangs_on_settings(self) -> bool:
+        """Whether the deepest network learns notably worse in another of AL's series."""
+        return self.deepest.mean.estimate - self.worst.mean.estimate > NOTABLE_GAP
+
+    @property
     def notable(self) -> bool:
         """Whether the page has to say that deep AL learns badly."""
         return max(self.below_best, self.below_bp) > NOTABLE_GAP
@@ -121,8 +135,11 @@ def depth_gap(accuracy: Accuracy) -> DepthGap | None:
     points = [point for depth in depths if (point := accuracy.best_at("al", depth)) is not None]
     if not points:
         return None
+    ranked = accuracy.ranked_at("al", points[-1].hidden_layers)
     return DepthGap(
         deepest=points[-1],
+        worst=ranked[-1],
+        settings=len(ranked),
         best=max(points, key=lambda point: point.mean.estimate),
         bp=accuracy.best_at("bp", points[-1].hidden_layers),
     )

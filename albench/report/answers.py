@@ -81,7 +81,10 @@ def _accuracy_headline(findings: Findings) -> str:
     if len(told) == 1:
         return accuracy_sentence(*told[0])
     badly = sum(gap.notable for _, gap in told)
-    return f"Deep AL learns badly in {badly} of {counted(len(told), 'kind')} of work." if badly else "Deep AL learns."
+    if badly:
+        return f"Deep AL learns badly in {badly} of {counted(len(told), 'kind')} of work."
+    at_best = ", with the best of its settings" if any(gap.hangs_on_settings for _, gap in told) else ""
+    return f"Deep AL learns{at_best}."
 
 
 def heading(regime: Regime) -> str:
@@ -228,6 +231,8 @@ def accuracy_sentence(accuracy: Accuracy, gap: DepthGap) -> str:
             else f"At ℓ = {deepest.hidden_layers} AL"
         )
         sentence = f"{start} reaches {percent(deepest.mean.estimate, 1)} held-out accuracy"
+        if gap.hangs_on_settings:
+            sentence += f" ({percent(gap.worst.mean.estimate, 1)} with the worst of its {gap.settings} settings)"
     else:
         sentence = (
             f"After only {counted(deepest.minibatches, 'mini-batch', 'es')} AL is at "

@@ -17,7 +17,7 @@ from albench.report.axes import legend, plain_log_ticks
 from albench.report.drawing import WIDTH_INCHES, Drawing, drawing_of
 from albench.report.learning_curves import LearningCurves, runs_words
 from albench.report.style import BAND_OPACITY, Look, looks
-from albench.report.words import number, percent
+from albench.report.words import counted, number, percent
 
 SMALLEST_ERROR = 5e-4
 """Where the scale ends: half a mistake in a thousand. Perfect scores are drawn there."""
@@ -52,7 +52,7 @@ def curve_drawing(panels: Sequence[LearningCurves], name: str) -> Drawing:
             else " Each line is one run."
         ),
         limits="It does not show the best that anyone can do: each trains by one stated recipe. Seconds are of this "
-        "machine, and of training only." + (f" {others} more depths are in the tables." if others > 0 else ""),
+        "machine, and of training only." + (f" {counted(others, 'more depth')} {'are' if others > 1 else 'is'} in the tables." if others > 0 else ""),
         work=panels[0].work,
     )
 

@@ -173,7 +173,7 @@ def time_to_accuracy_sentence(found: LearningCurves) -> str:
         verdict = "of single runs, which cannot tell a difference from chance"
     else:
         verdict = "the runs of the first two overlap, so which is first is not certain"
-    return f"At {found.title}, {_percent(level)} held out: {told}; {verdict}.{_beyond(found, level)}"
+    return f"{found.title}, {_percent(level)} held out: {told}; {verdict}.{_beyond(found, level)}"
 
 
 def _beyond(found: LearningCurves, level: float) -> str:

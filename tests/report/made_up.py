@@ -130,7 +130,12 @@ def sweep(
 
 
 def trained(
-    accuracy: dict[str, dict[int, float]], *, width: int = 32, batch_size: int = 16, seeds: int = 5
+    accuracy: dict[str, dict[int, float]],
+    *,
+    width: int = 32,
+    batch_size: int = 16,
+    seeds: int = 5,
+    learning_rate: float = 1e-3,
 ) -> list[Record]:
     """Return records of networks trained to the end, their accuracies scattered evenly by a point around the mean."""
     records = []
@@ -144,6 +149,7 @@ def trained(
                     width=width,
                     batch_size=batch_size,
                     minibatches=2000,
+                    learning_rate=learning_rate,
                     seed=seed,
                     purpose="accuracy",
                 )

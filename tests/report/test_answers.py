@@ -126,6 +126,18 @@ def test_deep_al_that_learns_is_not_called_bad() -> None:
     assert answer.tone == "good"
 
 
+def test_deep_al_that_learns_at_one_rate_only_is_not_said_to_learn_outright() -> None:
+    """A sweep of three rates was "Deep AL learns." though at the paper's own rate it stood at chance."""
+    records = made_up.trained({"al": {2: 0.96, 64: 0.955}}, learning_rate=3e-3)
+    records += made_up.trained({"al": {2: 0.90, 64: 0.186}}, learning_rate=1e-4)
+    line = headline(find(records))
+    assert line.startswith("At ℓ = 64 AL reaches 95.5 % held-out accuracy (18.6 % with the worst of its 2 settings)")
+    records += made_up.trained({"al": {2: 0.96, 64: 0.955}}, width=64)
+    assert headline(find(records)) == "Deep AL learns, with the best of its settings."
+    records = made_up.trained({"al": {2: 0.96, 64: 0.955}}) + made_up.trained({"al": {2: 0.96, 64: 0.955}}, width=64)
+    assert headline(find(records)) == "Deep AL learns."
+
+
 def test_what_is_not_known_is_not_worded() -> None:
     """BP's own law may be undecided, with too few n of its fastest engine: nothing is a share of that."""
     unknown = Interval(math.nan, math.nan, math.nan)

@@ -40,7 +40,7 @@ SLOW_BP = curve("BP", "bp", [(3.0, 0.95), (6.0, 0.97)], [(3.1, 0.95), (6.1, 0.97
 
 def test_the_highest_level_that_al_and_another_reached_decides() -> None:
     assert sentence(FAST_AL, SLOW_BP) == (
-        "At ℓ = 8, 95 % held out: AL after 2.10 s; BP after 3.05 s; AL is 1.5× as fast there as BP. "
+        "ℓ = 8, 95 % held out: AL after 2.10 s; BP after 3.05 s; AL is 1.5× as fast there as BP. "
         "97 %: reached by BP only."
     )
 
@@ -113,7 +113,7 @@ def test_the_figure_draws_at_most_two_depths_and_tells_of_the_others() -> None:
     with rc_context(STYLE):
         drawing, lone = curve_drawing(panels, "name"), curve_drawing(panels[:1], "name")
     assert drawing.height > lone.height
-    assert "1 more depths are in the tables" in drawing.limits
+    assert "1 more depth is in the tables" in drawing.limits
     assert "ℓ = 2" in drawing.title
     assert "ℓ = 32" in drawing.title
     assert "AL fused 96.7 % after 1.68 s" in drawing.alt

@@ -70,7 +70,7 @@ def test_runs_have_their_learning_curves_on_the_page_seeds_together():
     found = dataclasses.replace(found, drawings=(drawing,))
     page, text = reproduction_html(found, command="x"), reproduction_markdown(found, command="x")
     for printed in (page, text):
-        assert "At MLP on MNIST, 95 % held out: AL after 12.0 s; BP after 22.0 s; AL is 1.8× as fast there" in printed
+        assert "MLP on MNIST, 95 % held out: AL after 12.0 s; BP after 22.0 s; AL is 1.8× as fast there" in printed
         assert "Seconds of training until so much held out is predicted, MLP on MNIST" in printed
     assert drawing.source in page
 
