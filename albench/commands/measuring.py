@@ -134,6 +134,8 @@ def run(
     bridge_factor: Annotated[
         int | None, typer.Option(help="Units in the bridges' hidden layer, in widths; the paper's networks have 5.")
     ] = None,
+    network: Annotated[str | None, typer.Option(help="Kind of network; `albench list` names them.")] = None,
+    bridge: Annotated[str | None, typer.Option(help="How bridges read feature maps: flat or pooled.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Data sets; `albench list` names them.")] = None,
     seed: Annotated[str | None, typer.Option(help="Seeds of weights and data order.")] = None,
     rounds: Annotated[
@@ -182,6 +184,8 @@ def run(
             precision=precision,
             learning_rate=learning_rate,
             bridge_factor=bridge_factor,
+            network=network,
+            bridge=bridge,
             datasets=names(dataset, "--dataset"),
             seeds=numbers(seed, "--seed"),
         )

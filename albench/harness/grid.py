@@ -18,6 +18,7 @@ from albench.harness.scenario import Purpose, Scenario
 from albench.machine import LaneKind
 from albench.methods import FOLDED, lanes_of_one_gpu, method_named
 from albench.methods.cutting import PIPELINES, linear_layers_of, microbatch_fault, most_lanes
+from albench.networks import BridgeForm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +125,10 @@ class Grid:
     learning_rate: float = 3e-3
     bridge_factor: int | None = None
     """Units in the bridges' hidden layer, in widths; None: bridges of one layer."""
+    network: str = "mlp"
+    """Kind of network; `albench.networks.NETWORKS` names them."""
+    bridge: BridgeForm = "flat"
+    """How bridges read feature maps."""
     device: str = "cpu"
     purpose: Purpose = "time"
     precision: str = "float32"
@@ -153,6 +158,8 @@ class Grid:
                 lane_sms=contender.lane_sms,
                 distinct_targets=contender.distinct_targets,
                 bridge_width=self.bridge_factor and self.bridge_factor * width,
+                network=self.network,
+                bridge=self.bridge,
                 device=self.device,
                 hidden_layers=hidden_layers,
                 width=width,

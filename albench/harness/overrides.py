@@ -14,6 +14,7 @@ from albench.errors import UsageError, unknown_name
 from albench.harness.grid import Contender, Grid
 from albench.machine import LANE_KINDS, LaneKind
 from albench.methods import METHODS, method_named
+from albench.networks import BRIDGE_FORMS, network_named
 
 AXES_OF_CONTENDERS = ("lanes", "microbatches", "replicas")
 """Numbers that belong to a contender and not to the grid: they change only contenders to which they mean something."""
@@ -44,6 +45,8 @@ class Overrides:
     precision: str | None = None
     learning_rate: float | None = None
     bridge_factor: int | None = None
+    network: str | None = None
+    bridge: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse unknown names, and numbers of lanes, microbatches and replicas under one."""
@@ -60,6 +63,10 @@ class Overrides:
         for kind in self.lane_kinds or ():
             if kind not in LANE_KINDS:
                 raise unknown_name("lane kind", kind, LANE_KINDS)
+        if self.network is not None:
+            network_named(self.network)
+        if self.bridge is not None and self.bridge not in BRIDGE_FORMS:
+            raise unknown_name("bridge", self.bridge, BRIDGE_FORMS)
         for word in self.distinct_targets or ():
             if word not in DISTINCT_TARGETS:
                 raise unknown_name("distinct targets", word, DISTINCT_TARGETS)
@@ -116,7 +123,7 @@ class Overrides:
             seeds=self.seeds or grid.seeds,
             **{
                 name: getattr(grid if getattr(self, name) is None else self, name)
-                for name in ("device", "precision", "learning_rate", "bridge_factor")
+                for name in ("device", "precision", "learning_rate", "bridge_factor", "network", "bridge")
             },
         )
         if grid.one_point:  # one case tells its share, however many points the other axes get

@@ -45,6 +45,7 @@ from albench.harness.suites import Suite, suite_named
 from albench.harness.toml_table import NAME, NUMBER, WHOLE, Table, Whole, checked_values, read_table
 from albench.machine import LaneKind
 from albench.methods import method_named
+from albench.networks import BridgeForm
 
 Bytes = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 Wholes = Annotated[tuple[Whole, ...], msgspec.Meta(min_length=1)]
@@ -73,6 +74,8 @@ AXIS_KEYS: dict[str, tuple[Any, str]] = {
     "precision": (str, NAME),
     "learning_rate": (float, NUMBER),
     "bridge_factor": (Whole, WHOLE),
+    "network": (str, NAME),
+    "bridge": (BridgeForm, '"flat" or "pooled"'),
 }
 CHANGE_KEYS = AXIS_KEYS | {
     "methods": (Names, NAMES),

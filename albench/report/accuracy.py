@@ -49,6 +49,11 @@ class AccuracySeries:
     points: tuple[AccuracyPoint, ...]
 
     @property
+    def projected(self) -> bool:
+        """Whether it was not measured: never."""
+        return False
+
+    @property
     def longest(self) -> list[AccuracyPoint]:
         """The longest run of each depth, shallow to deep: what figures and sentences use."""
         runs: dict[int, AccuracyPoint] = {}

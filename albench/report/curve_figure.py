@@ -52,7 +52,8 @@ def curve_drawing(panels: Sequence[LearningCurves], name: str) -> Drawing:
             else " Each line is one run."
         ),
         limits="It does not show the best that anyone can do: each trains by one stated recipe. Seconds are of this "
-        "machine, and of training only." + (f" {counted(others, 'more depth')} {'are' if others > 1 else 'is'} in the tables." if others > 0 else ""),
+        "machine, and of training only."
+        + (f" {counted(others, 'more depth')} {'are' if others > 1 else 'is'} in the tables." if others > 0 else ""),
         work=panels[0].work,
     )
 

@@ -53,6 +53,8 @@ def titles_of(works: Sequence[Work]) -> dict[Work, str]:
     for work in works:
         parts = [f"width {work.width}", f"batch {work.batch_size}"]
         parts += [str(getattr(work, name)) for name in ("network", "dataset", "precision", "device") if varies(name)]
+        if varies("bridge"):
+            parts.append(f"{work.bridge} bridges")
         if varies("bridge_width"):
             parts.append(f"bridges of {work.bridge_width} units" if work.bridge_width else "one-layer bridges")
         titles[work] = ", ".join(parts)

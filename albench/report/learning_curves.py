@@ -152,7 +152,10 @@ def time_to_accuracy_table(found: LearningCurves) -> Table | None:
 
 
 def time_to_accuracy_sentence(found: LearningCurves) -> str:
-    """Say which side was first at the highest level that AL and another reached; empty where there is none."""
+    """Say which side was first at the highest level that AL and another reached.
+
+    Where there is no such level, who reached the highest one is said; where there is none or AL is not there, nothing.
+    """
     for level in reversed(found.levels):
         clocks = {
             side: (one, one.time_to(level))
@@ -162,7 +165,7 @@ def time_to_accuracy_sentence(found: LearningCurves) -> str:
         if "AL" in clocks and len(clocks) > 1:
             break
     else:
-        return ""
+        return _alone(found)
     order = sorted(clocks.values(), key=lambda pair: pair[1].median_seconds or math.inf)
     (first, sooner), (second, later) = order[:2]
     told = "; ".join(f"{one.name} after {number(clock.median_seconds or math.nan)} s" for one, clock in order)
@@ -176,13 +179,32 @@ def time_to_accuracy_sentence(found: LearningCurves) -> str:
     return f"{found.title}, {_percent(level)} held out: {told}; {verdict}.{_beyond(found, level)}"
 
 
+def _alone(found: LearningCurves) -> str:
+    """Say who reached the highest level where AL and others share none."""
+    sides = {side for side, belongs in SIDES if any(belongs(one.method) for one in found.curves)}
+    if not found.levels or "AL" not in sides or len(sides) < 2:
+        return ""
+    highest = found.levels[-1]
+    first = found.first(highest, lambda _: True)
+    assert first is not None, "a level is one that someone reached"
+    seconds = number(first.time_to(highest).median_seconds or math.nan)
+    return (
+        f"{found.title}, {_percent(highest)} held out: reached by {listed(_there(found, highest))} only, first by "
+        f"{first.name}, after {seconds} s."
+    )
+
+
+def _there(found: LearningCurves, level: float) -> list[str]:
+    """Return the sides that reached a level."""
+    return [side for side, belongs in SIDES if found.first(level, belongs) is not None]
+
+
 def _beyond(found: LearningCurves, level: float) -> str:
     """Say who reached the highest level, where that is above the one at which AL is compared."""
     highest = found.levels[-1]
     if highest == level:
         return ""
-    there = [side for side, belongs in SIDES if found.first(highest, belongs) is not None]
-    return f" {_percent(highest)}: reached by {listed(there)} only."
+    return f" {_percent(highest)}: reached by {listed(_there(found, highest))} only."
 
 
 def _certain(first: TimeToAccuracy, second: TimeToAccuracy) -> bool:

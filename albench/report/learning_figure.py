@@ -5,13 +5,12 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from albench.analysis.statistics import Interval
-from albench.methods import FOLDED
 from albench.report.accuracy import Accuracy
 from albench.report.answers import heading
 from albench.report.axes import depth_axis, legend, line, log_axis
 from albench.report.drawing import WIDTH_INCHES, Drawing, drawing_of
 from albench.report.regimes import Regime
-from albench.report.style import Look
+from albench.report.style import FIRST_OF_AL, FIRST_RIVAL, Look, looks
 from albench.report.words import percent
 
 
@@ -20,7 +19,7 @@ def learning_drawing(regime: Regime | None, accuracy: Accuracy, tag: str) -> Dra
     with_time = regime is not None and bool(regime.comparisons)
     figure = Figure(figsize=(WIDTH_INCHES, 6.0 if with_time else 4.4), layout="constrained")
     grid = figure.subplots(2 if with_time else 1, 1, sharex=True, squeeze=False)
-    styles = {"al": Look("#0072B2", "o"), "bp": Look("#1f2328", "s")}
+    look = looks(accuracy.series)
     shown_looks: dict[str, Look] = {}
     plain = {series.name for series in accuracy.series} <= {"AL", "BP"}  # then one name serves both halves
     depths = {point.hidden_layers for series in accuracy.series for point in series.points}
@@ -29,26 +28,21 @@ def learning_drawing(regime: Regime | None, accuracy: Accuracy, tag: str) -> Dra
         shown = regime.comparisons
         depths |= {one.hidden_layers for one in shown}
         x = [one.hidden_layers for one in shown]
-        for values, name in (
-            ([one.al_milliseconds for one in shown], "al"),
-            ([one.bp_milliseconds for one in shown], "bp"),
+        for values, name, style in (
+            ([one.al_milliseconds for one in shown], "AL", FIRST_OF_AL),
+            ([one.bp_milliseconds for one in shown], "BP", FIRST_RIVAL),
         ):
-            shown_looks[name.upper() if plain else f"fastest {name.upper()}, time"] = styles[name]
-            line(upper, x, values, styles[name])
+            shown_looks[name if plain else f"fastest {name}, time"] = style
+            line(upper, x, values, style)
         log_axis(upper, "fastest, ms a mini-batch")
         upper.set_title("Time, and what was learnt, against depth")
     lower = grid[-1][0]
-    families = dict.fromkeys(styles, 0)
     for series in accuracy.series:
-        family = "al" if series.method in FOLDED else "bp"
-        style = styles[family]
-        style = Look(style.colour, (style.marker, "D", "v", "P")[families[family] % 4])
-        families[family] += 1
         x = [point.hidden_layers for point in series.longest]
         means = [point.mean for point in series.longest]
         percents = [Interval(estimate=100 * m.estimate, low=100 * m.low, high=100 * m.high) for m in means]
-        shown_looks[series.name if plain else f"{series.name}, accuracy"] = style
-        line(lower, x, percents, style)
+        shown_looks[f"{series.name}, accuracy" if with_time and not plain else series.name] = look[series.name]
+        line(lower, x, percents, look[series.name])
     lower.set_ylim(0, 104)
     lower.set_ylabel("held-out accuracy, %")
     if not with_time:

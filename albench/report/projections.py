@@ -150,6 +150,8 @@ def projections_of(records: Sequence[Record], options: ProjectionOptions) -> lis
             "no time of a task, and none of BP on one lane, to project from: measure some with AL's serial engine and "
             "BP, such as `albench run depth --method al,bp`"
         )
+    for one in usable:
+        _check_network(one.place.work, options)
     depths = sorted({depth for one in usable for depth in _depths(one)})
     if options.hidden_layers is not None and options.hidden_layers not in depths:
         raise UsageError(
@@ -165,6 +167,21 @@ def projections_of(records: Sequence[Record], options: ProjectionOptions) -> lis
             title += f", {one.place.lane} a lane" if places.count(one.place.work) > 1 else ""
             found.append(_projection(one, title, options))
     return found
+
+
+def _check_network(work: Work, options: ProjectionOptions) -> None:
+    """Refuse what a network other than the MLP cannot be asked for."""
+    if work.network == "mlp":
+        return
+    if options.components is not None:
+        raise UsageError(
+            f"components is {options.components}: the depth of network {work.network!r} is fixed, leave components out"
+        )
+    if not options.link.is_free:
+        raise UsageError(
+            f"a link is given: no record tells how large the feature maps are that network {work.network!r} hands on, "
+            "leave link latency and bandwidth out"
+        )
 
 
 def _depths(sources: Sources) -> list[int]:
@@ -185,7 +202,9 @@ def _projection(sources: Sources, title: str, options: ProjectionOptions) -> Pro
     missing: list[str] = []
     curves = []
     stages: list[tuple[Curve, Microbatches]] = []
-    if sources.stage_steps is None:
+    if sources.place.work.network != "mlp":
+        missing.append(f"pipelines of BP: they cut the MLP only, and this is {sources.place.work.network}")
+    elif sources.stage_steps is None:
         engines = " or ".join(STAGE_ENGINES[sources.place.work.device])
         missing.append(f"pipelines of BP: no time of BP {engines} on one lane")
     else:

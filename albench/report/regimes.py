@@ -19,6 +19,7 @@ from albench.analysis.statistics import Interval
 from albench.data import dataset_named
 from albench.harness.scenario import Scenario
 from albench.methods import lanes_run_components
+from albench.networks import BridgeForm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,7 @@ class Work:
     precision: str
     bridge_width: int | None
     device: str = "cpu"
+    bridge: BridgeForm = "flat"
 
     @classmethod
     def of(cls, scenario: Scenario) -> Work:
@@ -55,6 +57,7 @@ class Work:
             self.precision,
             self.bridge_width or 0,
             self.device,
+            self.bridge,
         )
 
 

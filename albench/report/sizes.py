@@ -138,6 +138,8 @@ def _title(everything: Sequence[Work], own: Work, axis: Axis) -> str:
         for name in ("network", "dataset", "precision", "device")
         if len({getattr(work, name) for work in everything}) > 1
     ]
+    if len({work.bridge for work in everything}) > 1:
+        parts.append(f"{own.bridge} bridges")
     if len({work.bridge_width is None for work in everything}) > 1:
         parts.append("one-layer bridges" if own.bridge_width is None else "bridges with a hidden layer")
     return ", ".join(parts)

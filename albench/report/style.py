@@ -90,6 +90,10 @@ class Look:
         return {"color": self.colour, "linestyle": (0, (4, 2.5)) if self.projected else "solid", "linewidth": 1.6}
 
 
+FIRST_OF_AL = Look(COLOURS[0], MARKERS[0])
+FIRST_RIVAL = Look(RIVAL_COLOURS[0], RIVAL_MARKERS[0])
+
+
 class Drawn(Protocol):
     """What has a look: a series of times, a learning curve."""
 

@@ -56,6 +56,7 @@ COLUMNS = (
     "product_share_low",
     "product_share_high",
     "device",
+    "bridge",
 )
 """Columns of ``summary.csv``: one row a point, the verdict of its series repeated in each."""
 SCENARIOS_SHOWN = 6

@@ -115,6 +115,12 @@ def test_what_holds_for_a_whole_grid_can_be_given_too():
     (changed,) = changes.apply(GRID)
     found = {(one.precision, one.learning_rate, one.bridge_width) for one in changed.scenarios()}
     assert found == {("float64", 0.25, 24)}
+    (pooled,) = Overrides(network="cnn", bridge="pooled", datasets=("cifar10",)).apply(GRID)
+    assert (pooled.network, pooled.bridge) == ("cnn", "pooled")
+    with pytest.raises(UsageError, match="unknown bridge 'pool': did you mean 'pooled'"):
+        Overrides(bridge="pool")
+    with pytest.raises(UsageError, match="unknown network 'cn': did you mean 'cnn'"):
+        Overrides(network="cn")
     (same,) = Overrides(hidden_layers=(8,)).apply(changed)
     assert same == changed, "what is not given stays"
 

@@ -66,6 +66,19 @@ def test_a_file_is_a_suite(written):
     assert {(one.lanes, one.hidden_layers, one.bridge_width, one.learning_rate) for one in second} == {(3, 8, 32, 0.5)}
 
 
+def test_a_grid_may_be_of_another_network_with_either_bridge(written):
+    tables = "".join(
+        f'[[grid]]\nnetwork = "cnn"\nbridge = "{bridge}"\nwidths = [8]\nbatch_sizes = [4]\nbridge_factor = 5\n'
+        'contenders = [{ method = "al" }, { method = "bp" }]\n'
+        for bridge in ("flat", "pooled")
+    )
+    text = f'datasets = ["cifar10"]\nhidden_layers = [8]\nminibatches = [4]\n{tables}'
+    found = suite_scenarios(read_suite(written(text)))
+    assert [(one.network, one.bridge, one.method) for one in found] == [
+        ("cnn", bridge, method) for bridge in ("flat", "pooled") for method in ("al", "bp")
+    ]
+
+
 def test_without_grids_the_top_is_the_one_grid(written):
     suite = read_suite(
         written(
@@ -149,6 +162,9 @@ BAD_SUITES = {
     MINE.replace("bridge_factor = 2", "bridge_factor = 0"): "bridge width is 0",
     MINE.replace("bridge_factor = 2", "bridge_factor = 2000000000"): "bridge width is too large",
     MINE.replace("bridge_factor = 2", 'purpose = "fun"'): 'purpose is \'fun\': give "time", "input" or "accuracy"',
+    MINE.replace("bridge_factor = 2", 'network = "cn"'): "unknown network 'cn': did you mean 'cnn'",
+    MINE.replace("bridge_factor = 2", 'bridge = "pool"'): 'bridge is \'pool\': give "flat" or "pooled"',
+    MINE.replace("bridge_factor = 2", 'bridge = "pooled"'): "network 'mlp' has no feature maps to pool",
     MINE.replace('"synthetic"', '"sythetic"'): "did you mean 'synthetic'",
     MINE.replace("seeds = [0, 1]", f"seeds = {list(range(50_000))}"): "200000 cases is too large",
     MINE.replace("rounds = 5", "rounds = 0"): "rounds is 0",

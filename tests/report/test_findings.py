@@ -168,6 +168,29 @@ def test_accuracy_is_a_mean_over_seeds_and_deep_failure_is_noticed(findings: Fin
     assert gap.below_bp == pytest.approx(0.79)
 
 
+def test_flat_and_pooled_bridges_are_two_kinds_of_work() -> None:
+    """They would have been one series otherwise, and its time the median of two networks."""
+    records = [
+        made_up.record(
+            Scenario(
+                method="al",
+                engine="serial",
+                hidden_layers=8,
+                width=256,
+                batch_size=32,
+                minibatches=12,
+                network="cnn",
+                dataset="cifar10",
+                bridge=bridge,
+            ),
+            seconds=seconds,
+        )
+        for bridge, seconds in (("flat", 6.0), ("pooled", 2.0))
+    ]
+    found = {regime.title: regime.series[0].points[0].seconds.estimate for regime in find(records).regimes}
+    assert found == {"width 256, batch 32, flat bridges": 6.0, "width 256, batch 32, pooled bridges": 2.0}
+
+
 def test_a_seed_that_ran_twice_counts_once() -> None:
     records = made_up.trained({"al": {2: 0.9}}, seeds=2)
     accuracy = find([*records, made_up.record(records[0].scenario, seconds=3.0, accuracy=records[0].accuracy)])

@@ -70,6 +70,17 @@ def test_runs_that_overlap_or_stand_alone_decide_nothing() -> None:
     assert "overlap" in sentence(never, SLOW_BP)
 
 
+def test_where_no_level_is_shared_it_is_said_who_reached_the_highest() -> None:
+    """At ℓ = 64 AL reached 98 % and BP nothing, and the page said nothing."""
+    assert sentence(FAST_AL, curve("BP", "bp", [(1.0, 0.2)], [(1.0, 0.3)])) == (
+        "ℓ = 8, 95 % held out: reached by AL only, first by AL, after 2.10 s."
+    )
+    pipeline = curve("GPipe", "gpipe", [(4.0, 0.97)], [(4.1, 0.97)])
+    assert sentence(curve("AL", "al", [(1.0, 0.2)]), SLOW_BP, pipeline) == (
+        "ℓ = 8, 97 % held out: reached by BP and pipelines of BP only, first by GPipe, after 4.05 s."
+    )
+
+
 def test_one_side_alone_says_nothing_and_nobody_neither() -> None:
     assert sentence(FAST_AL) == ""
     assert sentence(curve("AL", "al", [(1.0, 0.2)]), curve("BP", "bp", [(1.0, None)])) == ""

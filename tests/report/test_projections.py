@@ -105,6 +105,17 @@ def test_inputs_and_classes_are_told_by_parameters_and_operations(width, bridge_
     assert any("neither inputs nor classes" in sentence for sentence in said.assumptions)
 
 
+def test_of_a_network_of_feature_maps_al_is_projected_and_pipelines_which_cut_the_mlp_are_not():
+    records = (al_serial(network="cnn", dataset="cifar10"), bp(network="cnn", dataset="cifar10"))
+    (one,) = project(*records)
+    assert one.methods == ("al", "bp")
+    assert "pipelines of BP: they cut the MLP only, and this is cnn" in one.missing
+    with pytest.raises(UsageError, match="depth of network 'cnn' is fixed, leave components out"):
+        project(*records, components=8)
+    with pytest.raises(UsageError, match="no record tells how large the feature maps are that network 'cnn' hands on"):
+        project(*records, link=Link(latency_seconds=1e-5))
+
+
 def one_lane_ms(projection, method, microbatches):
     return 1e3 * curve(projection, method, microbatches).points[1].busy_seconds / projection.minibatches
 
