@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from albench.errors import UsageError
-from albench.harness import control, estimate, filing, runner
+from albench.harness import control, filing, runner
 from albench.harness.control import CONTROL, flags, is_control, latest, without_controls
 from albench.harness.outcome import Failure, Outcome
 from albench.harness.records import read as read_all
@@ -250,18 +250,6 @@ def test_nothing_to_run_is_said(cases, tmp_path):
 def test_limits_that_would_run_nothing_are_refused(changes):
     with pytest.raises(UsageError):
         Limits(**changes)
-
-
-def test_guesses_know_what_takes_long():
-    """Compiling is most of a short case; a pipeline takes ticks to fill, a graph of one step does not."""
-    deep = {"hidden_layers": 64, "width": 32, "batch_size": 16, "minibatches": 4}
-    eager, compiled, graph = (
-        estimate.estimated_seconds(scenario(method="bp", engine=engine, **deep))
-        for engine in ("eager", "compiled", "graph")
-    )
-    assert 15 < compiled - eager < 25
-    assert graph < eager
-    assert graph < estimate.estimated_seconds(scenario(method="al", engine="graph", **deep))
 
 
 @pytest.fixture
