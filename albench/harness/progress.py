@@ -87,5 +87,8 @@ class SweepProgress:
 
 def duration(seconds: float) -> str:
     """Return a number of seconds as a person says it."""
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
+    whole = max(0, round(seconds))
+    for large, small, length, part in (("d", "h", 86_400, 3600), ("h", "min", 3600, 60), ("min", "s", 60, 1)):
+        if whole >= length:
+            return f"{whole // length} {large} {whole % length // part:02d} {small}"
+    return f"{whole} s"

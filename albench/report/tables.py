@@ -19,6 +19,8 @@ from rich.text import Text
 
 from albench.report.words import counted, number
 
+LONGEST_NUMBER = 40
+"""Characters of the longest text that is still set as a number is: in one line, to the right."""
 NO_CELL = "–"
 """What stands where there is no number."""
 
@@ -38,6 +40,11 @@ class Cell:
     def plain(self) -> str:
         """Text and detail in one line."""
         return f"{self.text} {self.detail}".rstrip()
+
+    @property
+    def is_prose(self) -> bool:
+        """Whether it is a sentence among numbers, which the page breaks into lines and sets to the left."""
+        return len(self.text) > LONGEST_NUMBER
 
     @property
     def key(self) -> str:

@@ -17,6 +17,7 @@ from albench.data import load_dataset
 from albench.harness import checkpoint, training
 from albench.harness.case import time_training, warm_up
 from albench.harness.keeping import Place
+from albench.harness.progress import duration
 from albench.harness.recipe import Recipe
 from albench.harness.training_run import TrainingRun
 from albench.methods import make_trainer
@@ -46,17 +47,9 @@ class Outlook:
             return f"All runs are finished ({total}): nothing is left to train."
         how = "from a few mini-batches of each" if self.measured else "as fast as what is there"
         return (
-            f"Runs: {total} ({self.finished} finished, {len(self.plans)} to train), about {spoken(self.seconds)} of "
+            f"Runs: {total} ({self.finished} finished, {len(self.plans)} to train), about {duration(self.seconds)} of "
             f"training on this machine ({how}), and evaluation beside it."
         )
-
-
-def spoken(seconds: float) -> str:
-    """Return a guessed duration in the unit that a person would plan with."""
-    for unit, length in (("days", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{max(1, round(seconds))} s"
 
 
 def refuse_others(plans: Sequence[RunPlan], choices: Choices, out: Path) -> None:

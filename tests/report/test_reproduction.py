@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import re
 
 import pytest
 
@@ -180,6 +181,15 @@ def test_everything_written_is_escaped_and_lies_where_the_page_says(tmp_path):
     text = (tmp_path / "summary.md").read_text(encoding="utf-8")
     assert "<script>alert" not in text.split("## Reproduce")[0]
     assert "summary.csv" not in html
+
+
+def test_sentences_among_numbers_are_broken_into_lines(tmp_path):
+    """What a run was less or other than its recipe was one line, cut where the page ends."""
+    found = made("table2", accuracies, epochs=3, changes=["batch size 128, not 32", "learning rate 0.0005, not 0.0001"])
+    html = write_reproduction(found, tmp_path, command="albench").read_text(encoding="utf-8")
+    cells = re.findall(r"<td[^>]*?(?: class=\"(\w+)\")?>([^<]*)", html)
+    assert {kind for kind, text in cells if len(text) > 60} == {"words"}
+    assert {kind for kind, text in cells if len(text) > 2 and text[0].isdigit() and len(text) < 20} == {""}
 
 
 def test_a_table_writes_its_numbers_and_a_terminal_shows_them(tmp_path):

@@ -70,13 +70,6 @@ def test_what_was_stopped_goes_on(tmp_path):
         assert [one.losses for one in found] == [one.losses for one in expected]
 
 
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(0.2, "1 s"), (119, "119 s"), (150, "2.5 min"), (9000, "2.5 h"), (432_000, "5.0 days")]
-)
-def test_durations_are_in_the_unit_that_a_person_plans_with(seconds, words):
-    assert execution.spoken(seconds) == words
-
-
 def test_a_seed_tells_the_pace_of_the_next(tmp_path):
     train(PLANS[:1], tmp_path)
     both = planned_runs("table2", seeds=[0, 1], networks=["mlp"], methods=["bp"])
