@@ -134,6 +134,9 @@ def run(
     bridge_factor: Annotated[
         int | None, typer.Option(help="Units in the bridges' hidden layer, in widths; the paper's networks have 5.")
     ] = None,
+    initial_scale: Annotated[
+        float | None, typer.Option(help="Deviation of the initial weights of AL's sigmoid layers, in He's.")
+    ] = None,
     network: Annotated[str | None, typer.Option(help="Kind of network; `albench list` names them.")] = None,
     bridge: Annotated[str | None, typer.Option(help="How bridges read feature maps: flat or pooled.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Data sets; `albench list` names them.")] = None,
@@ -184,6 +187,7 @@ def run(
             precision=precision,
             learning_rate=learning_rate,
             bridge_factor=bridge_factor,
+            initial_scale=initial_scale,
             network=network,
             bridge=bridge,
             datasets=names(dataset, "--dataset"),

@@ -60,6 +60,7 @@ def trainer_options(scenario: Scenario, dataset: Dataset, **changes: Any) -> Tra
         "input_shape": dataset.instance_shape,
         "network": scenario.network,
         "bridge": scenario.bridge,
+        "initial_scale": scenario.initial_scale,
         "classes": dataset.classes,
         "width": scenario.width,
         "hidden_layers": scenario.hidden_layers,

@@ -129,6 +129,8 @@ class Grid:
     """Kind of network; `albench.networks.NETWORKS` names them."""
     bridge: BridgeForm = "flat"
     """How bridges read feature maps."""
+    initial_scale: float = 1.0
+    """Deviation of the initial weights of AL's sigmoid layers, in He's."""
     device: str = "cpu"
     purpose: Purpose = "time"
     precision: str = "float32"
@@ -160,6 +162,7 @@ class Grid:
                 bridge_width=self.bridge_factor and self.bridge_factor * width,
                 network=self.network,
                 bridge=self.bridge,
+                initial_scale=self.initial_scale,
                 device=self.device,
                 hidden_layers=hidden_layers,
                 width=width,

@@ -45,6 +45,7 @@ class Overrides:
     precision: str | None = None
     learning_rate: float | None = None
     bridge_factor: int | None = None
+    initial_scale: float | None = None
     network: str | None = None
     bridge: str | None = None
 
@@ -123,7 +124,15 @@ class Overrides:
             seeds=self.seeds or grid.seeds,
             **{
                 name: getattr(grid if getattr(self, name) is None else self, name)
-                for name in ("device", "precision", "learning_rate", "bridge_factor", "network", "bridge")
+                for name in (
+                    "device",
+                    "precision",
+                    "learning_rate",
+                    "bridge_factor",
+                    "initial_scale",
+                    "network",
+                    "bridge",
+                )
             },
         )
         if grid.one_point:  # one case tells its share, however many points the other axes get

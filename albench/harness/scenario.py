@@ -31,7 +31,7 @@ TIMED: tuple[Purpose, ...] = ("time", "input")
 PRECISIONS = ("float32", "float64")
 DEVICES = ("cpu", "cuda")
 SIZES = ("hidden_layers", "width", "batch_size", "minibatches", "lanes", "microbatches", "replicas")
-ADDED_LATER = ("microbatches", "replicas", "device", "lane_kind", "lane_sms", "bridge")
+ADDED_LATER = ("microbatches", "replicas", "device", "lane_kind", "lane_sms", "bridge", "initial_scale")
 """Fields that the first records did not have: at their defaults they are left out of the key, which stays the same."""
 LARGEST = 2**31 - 1
 """No size is larger, so that n, a product of two, is a 64-bit number wherever a table holds it."""
@@ -85,6 +85,8 @@ class Scenario:
     """Multiprocessors of each share, so that lanes are of one size however many there are; None: an even split."""
     bridge: BridgeForm = "flat"
     """How bridges read feature maps: "flat", every number, or "pooled", one mean a channel."""
+    initial_scale: float = 1.0
+    """Deviation of the initial weights of AL's sigmoid layers, all b, g and h, in He's; 1 for who has none."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run, in one line."""
@@ -133,6 +135,13 @@ class Scenario:
             replicas=self.replicas,
             linear_layers=linear_layers_of(self.hidden_layers, bridges=self.bridge_width is not None),
         )
+        if not 0 < self.initial_scale < 100:
+            raise UsageError(f"initial scale is {self.initial_scale}: give a number above 0 and below 100")
+        if self.initial_scale != 1 and self.method not in FOLDED:
+            raise UsageError(
+                f"initial scale is {self.initial_scale}: it is of AL's sigmoid layers and {method.title} has none, "
+                "give 1"
+            )
         if not 0 < self.learning_rate < 10:
             raise UsageError(f"learning rate is {self.learning_rate}: give a number above 0 and below 10")
 
@@ -210,4 +219,5 @@ class Scenario:
         rows = (
             "" if self.distinct_targets == "auto" else f", distinct targets {'on' if self.distinct_targets else 'off'}"
         )
-        return f"{self.series}{kind}{rows}, {sizes}{', input pipeline on' if self.purpose == 'input' else ''}"
+        scale = "" if self.initial_scale == 1 else f", initial weights × {self.initial_scale:g}"
+        return f"{self.series}{kind}{rows}{scale}, {sizes}{', input pipeline on' if self.purpose == 'input' else ''}"

@@ -74,6 +74,7 @@ AXIS_KEYS: dict[str, tuple[Any, str]] = {
     "precision": (str, NAME),
     "learning_rate": (float, NUMBER),
     "bridge_factor": (Whole, WHOLE),
+    "initial_scale": (float, NUMBER),
     "network": (str, NAME),
     "bridge": (BridgeForm, '"flat" or "pooled"'),
 }

@@ -35,5 +35,6 @@ def _spec(options: TrainerOptions) -> NetworkSpec:
         hidden_layers=options.hidden_layers,
         bridge_width=options.bridge_width,
         bridge=options.bridge,
+        initial_scale=options.initial_scale,
         seed=options.seed,
     )

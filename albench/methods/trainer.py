@@ -36,6 +36,8 @@ class TrainerOptions:
     """Shape of one instance, such as (channels, height, width); None: ``(in_features,)``."""
     bridge: BridgeForm = "flat"
     """How AL's bridges read feature maps, and so the first dense layer of the BP twin."""
+    initial_scale: float = 1.0
+    """Deviation of the initial weights of AL's sigmoid layers, in He's."""
     lanes: int = 1
     learning_rate: LearningRate = 1e-3
     """Base rate, or a function of the mini-batch index k, counted from 0 over all calls of ``train``."""

@@ -58,6 +58,9 @@ __all__ = [
 def associated_network(spec: NetworkSpec) -> AssociatedNetwork:
     """Return the folded network of a specification, freshly initialised, on the CPU."""
     network: AssociatedNetwork = importlib.import_module(network_named(spec.name).module).associated_of(spec)
+    if spec.initial_scale != 1.0:
+        initialisation = importlib.import_module("albench.networks.initialisation")
+        initialisation.scale_sigmoid_layers(network, spec.initial_scale)
     return network
 
 

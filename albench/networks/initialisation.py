@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn.utils import skip_init
 
+from albench.associated import AssociatedNetwork
 from albench.seeding import seeded_generator
 
 
@@ -52,3 +53,17 @@ def _draw(layer: nn.Linear | nn.Conv2d, generator: torch.Generator) -> None:
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
+
+
+@torch.no_grad()
+def scale_sigmoid_layers(network: AssociatedNetwork, factor: float) -> None:
+    """Multiply the weights of every b, g and h: the layers whose activation is a sigmoid and not the ELU of f.
+
+    He's deviation keeps the variance of what passes a rectifier. A logistic sigmoid has a slope of 1/4 at 0 and lets
+    through less: a factor of 2.8 would keep it (4·√(1/n) for n inputs). Whether that helps is a question for a sweep.
+    """
+    for component in network.components:
+        for part in (component.b, component.g, component.h):
+            for layer in part.modules():
+                if isinstance(layer, nn.Linear):
+                    layer.weight.mul_(factor)

@@ -17,6 +17,7 @@ nothing but the BatchNorm of the twin's dense layers (1,094,126 and 1,099,526 fo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral
@@ -105,6 +106,8 @@ class NetworkSpec:
     """Units of the hidden layer in each bridge, 5·W in the paper's tables; None: bridges of one layer (Figure 4)."""
     bridge: BridgeForm = "flat"
     """How bridges read feature maps: "flat", every number, as the published code; or "pooled", one mean a channel."""
+    initial_scale: float = 1.0
+    """Deviation of the initial weights of AL's sigmoid layers, all b, g and h, in He's."""
     seed: int = 0
     """Of the initial weights."""
 
@@ -126,6 +129,8 @@ class NetworkSpec:
             raise UsageError(f'bridge is {self.bridge!r}: give "flat" or "pooled"')
         if self.bridge == "pooled" and not entry.images:
             raise UsageError(f'bridge is "pooled": {self.name} has no feature maps to pool, give "flat"')
+        if not 0 < self.initial_scale < math.inf:
+            raise UsageError(f"initial_scale is {self.initial_scale}: give a number above 0")
         if not isinstance(self.seed, Integral):
             raise UsageError(f"seed is {self.seed!r}: give a whole number")
 

@@ -27,6 +27,7 @@ elsewhere is beyond what caches explain, and well clear of noise."""
 
 OPTIONS: dict[str, Callable[[object], str]] = {
     "distinct_targets": lambda value: f"distinct targets {'auto' if value == 'auto' else 'on' if value else 'off'}",
+    "initial_scale": lambda value: f"initial weights × {value:g}",
     "learning_rate": lambda value: f"learning rate {value:g}",
 }
 """Scenario fields that neither the regime nor the series' name holds, and how a name says them when they are varied."""

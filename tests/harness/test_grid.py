@@ -1,9 +1,11 @@
 """A grid leaves out what cannot be, and a command line changes only the contenders that take an axis."""
 
+import dataclasses
+
 import pytest
 
 from albench.errors import UsageError
-from albench.harness.grid import Contender, Grid, bp_compiled
+from albench.harness.grid import AL_SERIAL, Contender, Grid, bp_compiled
 from albench.harness.overrides import Overrides
 from albench.methods.cutting import PIPELINES
 
@@ -111,6 +113,8 @@ def test_compiled_bp_can_be_put_into_a_suite():
 
 
 def test_what_holds_for_a_whole_grid_can_be_given_too():
+    (scaled,) = Overrides(initial_scale=0.5).apply(dataclasses.replace(GRID, contenders=(AL_SERIAL,)))
+    assert {one.initial_scale for one in scaled.scenarios()} == {0.5}
     changes = Overrides(precision="float64", learning_rate=0.25, bridge_factor=3)
     (changed,) = changes.apply(GRID)
     found = {(one.precision, one.learning_rate, one.bridge_width) for one in changed.scenarios()}

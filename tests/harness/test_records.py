@@ -229,6 +229,7 @@ def test_the_key_changes_with_every_field(field):
         "device": "cuda",
         "lane_kind": "sm-share",
         "bridge": "pooled",
+        "initial_scale": 0.5,
     }.get(field, 6)
     base = {
         "microbatches": {"method": "gpipe", "engine": "ranks"},

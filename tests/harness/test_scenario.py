@@ -89,6 +89,8 @@ REFUSED = {
     ),
     "an unknown bridge": ("al", {"network": "cnn", "bridge": "pool"}, "unknown bridge 'pool': did you mean 'pooled'"),
     "a bridge that pools nothing": ("al", {"bridge": "pooled"}, "network 'mlp' has no feature maps to pool"),
+    "a scale of nothing": ("al", {"initial_scale": 0.0}, "initial scale is 0.0: give a number above 0 and below 100"),
+    "a scale of no layer": ("bp", {"initial_scale": 2.0}, "it is of AL's sigmoid layers and BP has none, give 1"),
     "odd depth": ("al-ddp", {"hidden_layers": 3}, r"hidden layers is 3: AL \+ DDP folds an even number .* try 2 or 4"),
     "odd depth with a bridge": ("bp", {"hidden_layers": 3, "bridge_width": 9}, "a bridge in the middle needs an even"),
 }
@@ -106,6 +108,7 @@ def test_what_was_added_later_leaves_the_keys_of_records_on_file_alone():
     """A sweep would measure everything again."""
     assert scenario("al").key == "ce23183ca2304c01"
     assert scenario("al", network="cnn", bridge="pooled").key != scenario("al", network="cnn").key
+    assert "AL serial, initial weights × 0.5, ℓ = 8" in scenario("al", initial_scale=0.5).describe()
     assert "AL serial, cnn pooled, ℓ = 8" in scenario("al", network="cnn", bridge="pooled", lanes=1).describe()
 
 

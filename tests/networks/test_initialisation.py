@@ -1,8 +1,12 @@
 """Initial weights: He-normal, from generators that depend on seed and component and on nothing else."""
 
+import dataclasses
+
 import pytest
 import torch
 
+from albench.errors import UsageError
+from albench.networks import NetworkSpec, associated_network
 from albench.networks.initialisation import component_generator, he_linear
 
 
@@ -21,6 +25,23 @@ def test_generators_differ_by_seed_and_by_component_and_repeat():
     assert len(drawn) == 400
     assert first(3, 5) == first(3, 5)
     assert first(1, 11) != first(11, 1), "seed and component must not be interchangeable"
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_a_scale_is_for_the_sigmoid_layers_and_leaves_f_alone(name):
+    spec = NetworkSpec(name=name, input_shape=(1, 8, 8), classes=3, width=5, hidden_layers=8, bridge_width=7)
+    one, half = (associated_network(dataclasses.replace(spec, initial_scale=scale)) for scale in (1.0, 0.5))
+    for (path, weight), (_, scaled) in zip(one.named_parameters(), half.named_parameters(), strict=True):
+        part = path.split(".")[2]
+        assert part in ("f", "b", "g", "h")
+        expected = weight if part == "f" or weight.ndim == 1 else 0.5 * weight
+        assert torch.equal(scaled, expected), path
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_scale_that_is_none_is_refused(scale):
+    with pytest.raises(UsageError, match="initial_scale is .*: give a number above 0"):
+        NetworkSpec(input_shape=(4,), classes=3, width=5, hidden_layers=2, initial_scale=scale)
 
 
 @pytest.mark.parametrize("seed", [0, -1, 2**40, 2**70])

@@ -191,6 +191,20 @@ def test_flat_and_pooled_bridges_are_two_kinds_of_work() -> None:
     assert found == {"width 256, batch 32, flat bridges": 6.0, "width 256, batch 32, pooled bridges": 2.0}
 
 
+def test_initial_weights_of_two_scales_are_two_series() -> None:
+    """As are two rates: the network and its work are the same, what it learns is not."""
+    records = made_up.trained({"al": {64: 0.97}})
+    records += [
+        made_up.record(dataclasses.replace(one.scenario, initial_scale=2.0), seconds=3.0, accuracy=0.1)
+        for one in records
+    ]
+    (accuracy,) = find(records).accuracies
+    assert [(one.name, round(one.points[0].mean.estimate, 2)) for one in accuracy.series] == [
+        ("AL fused, initial weights × 1", 0.97),
+        ("AL fused, initial weights × 2", 0.1),
+    ]
+
+
 def test_a_seed_that_ran_twice_counts_once() -> None:
     records = made_up.trained({"al": {2: 0.9}}, seeds=2)
     accuracy = find([*records, made_up.record(records[0].scenario, seconds=3.0, accuracy=records[0].accuracy)])
