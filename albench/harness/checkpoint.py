@@ -6,6 +6,7 @@ strings only, and is read as such (``weights_only=True``): to read somebody's fi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import warnings
@@ -39,20 +40,37 @@ class Checkpoint(NamedTuple):
 
 
 def write(directory: Path, checkpoint: Checkpoint) -> None:
-    """Put a checkpoint in place of the one before; when this returns it is on disk."""
+    """Put a checkpoint in place of the one before; when this returns it is on disk.
+
+    What hinders it, such as a full disk, is an `OSError`; the one before stays, and no half file beside it.
+    """
     path = directory / FILE_NAME
     # Always the same name: what a crash leaves half-written is written over by the next one.
     partial = path.with_name(f"{FILE_NAME}.partial")
-    with partial.open("wb") as stream:
-        torch.save({"format": FORMAT, "version": VERSION, **checkpoint._asdict()}, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as stream:
+            torch.save({"format": FORMAT, "version": VERSION, **checkpoint._asdict()}, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)  # on a full disk it would take the room of the lines in the log
+        if isinstance(error, RuntimeError) and (refused := _refused(error)) is not None:
+            raise refused from None
+        raise
     entry = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(entry)  # else a machine that loses power may still have the old name
     finally:
         os.close(entry)
+
+
+def _refused(error: BaseException | None) -> OSError | None:
+    """Return what the system refused: torch ends its file behind a failed write, and fails at that in its own words."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__context__
+    return error
 
 
 def read(directory: Path) -> Checkpoint | None:
