@@ -70,7 +70,7 @@ def reproduce(
         from albench.reproduction import execution
 
         execution.refuse_others(plans, choices, out_dir)
-        ahead = execution.outlook(plans, choices, out_dir, data_dir=data_dir)
+        ahead = execution.outlook(plans, choices, out_dir, data_dir=data_dir, kind=target_named(target).kind)
         out.print(ahead.words(), markup=False, soft_wrap=True)
         if dry_run:
             return

@@ -73,15 +73,18 @@ def _refused(error: BaseException | None) -> OSError | None:
     return error
 
 
-def read(directory: Path) -> Checkpoint | None:
-    """Return the checkpoint of a directory, on the CPU; None where there is none. Raises `UsageError` for a bad one."""
+def read(directory: Path, *, mapped: bool = False) -> Checkpoint | None:
+    """Return the checkpoint of a directory, on the CPU; None where there is none. Raises `UsageError` for a bad one.
+
+    `mapped`: leave tensors on disk until they are looked at.
+    """
     path = directory / FILE_NAME
     if not path.exists():
         return None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch has advice for pickles that it refuses in the next moment
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            found = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.PickleError, zipfile.BadZipFile) as error:
         raise UsageError(
             f"{path} is no checkpoint that can be read ({message_of(error, 150)}): remove it to begin anew"
@@ -93,6 +96,15 @@ def read(directory: Path) -> Checkpoint | None:
     if not found.keys() >= set(Checkpoint._fields):
         raise UsageError(f"{path} is not whole: remove it to begin anew")
     return Checkpoint(**{name: found[name] for name in Checkpoint._fields})
+
+
+def epochs_kept(directory: Path) -> int:
+    """Return after how many epochs the checkpoint of a directory was written, 0 where there is none.
+
+    Quick, whatever its size: tensors are not read. Raises `UsageError` for a bad one.
+    """
+    found = read(directory, mapped=True)
+    return 0 if found is None else found.epoch
 
 
 def refuse_another(saved: Mapping[str, Any], asked: Mapping[str, Any], *, directory: Path) -> None:

@@ -31,6 +31,12 @@ def test_what_is_written_is_read_again(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
 
 
+def test_the_epochs_that_are_kept_are_told_without_reading_a_network(tmp_path):
+    assert checkpoint.epochs_kept(tmp_path) == 0
+    checkpoint.write(tmp_path, made(3))
+    assert checkpoint.epochs_kept(tmp_path) == 3
+
+
 def test_a_crash_while_writing_leaves_the_one_before(tmp_path, monkeypatch):
     """And the next one takes the place of what was half-written."""
     checkpoint.write(tmp_path, made(1))

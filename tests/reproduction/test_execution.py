@@ -5,9 +5,9 @@ from rich.console import Console
 
 from albench.errors import UsageError
 from albench.harness import checkpoint, epoch_log
-from albench.reproduction import execution
+from albench.reproduction import execution, metafeatures
 from albench.reproduction.plan import planned_runs
-from albench.reproduction.runs import Choices, directory_of, epochs_done, reached, recipe_for
+from albench.reproduction.runs import Choices, directory_of, epochs_done, reached, read_distances, recipe_for
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("tiny_recipes")]
 PLANS = planned_runs("table2", seeds=[0], networks=["mlp"])
@@ -96,3 +96,39 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(tmp_path
     assert outlook(tmp_path).plans == PLANS
     train(PLANS[:1], tmp_path)
     assert epochs_done(directory_of(tmp_path, PLANS[0])) == 2
+
+
+def stopped_before_the_last_checkpoint(plan, out, monkeypatch):
+    """Train a run to its last line, which its checkpoint does not come to."""
+    write = checkpoint.write
+
+    def stopping(directory, state):
+        if state.epoch == 2:
+            raise KeyboardInterrupt
+        write(directory, state)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(checkpoint, "write", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            train([plan], out)
+    assert (epochs_done(directory_of(out, plan)), checkpoint.epochs_kept(directory_of(out, plan))) == (2, 1)
+
+
+def test_a_log_that_is_ahead_of_its_checkpoint_is_enough_for_a_table_of_accuracies_alone(tmp_path, monkeypatch):
+    """Table 7 and the figures look into the network, which that log's last epoch is not in yet."""
+    plan = PLANS[0]
+    stopped_before_the_last_checkpoint(plan, tmp_path, monkeypatch)
+
+    def left(kind):
+        return execution.outlook([plan], CHOICES, tmp_path, data_dir=None, kind=kind).plans
+
+    assert [left(kind) for kind in ("accuracy", "depth", "distances", "figure")] == [(), (), (plan,), (plan,)]
+    metafeatures.find_distances([plan], CHOICES, tmp_path, data_dir=None)
+    assert read_distances(directory_of(tmp_path, plan), 2) is None
+    train([plan], tmp_path)
+    assert left("figure") == ()
+    metafeatures.find_distances([plan], CHOICES, tmp_path, data_dir=None)
+    (directory_of(tmp_path, plan) / checkpoint.FILE_NAME).unlink()
+    assert left("distances") == (), "what was found lies beside it"
+    assert left("figure") == (plan,)
+    metafeatures.find_distances([plan], CHOICES, tmp_path, data_dir=None)
