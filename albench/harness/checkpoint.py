@@ -7,10 +7,9 @@ strings only, and is read as such (``weights_only=True``): to read somebody's fi
 from __future__ import annotations
 
 import contextlib
+import math
 import os
-import pickle
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -85,7 +84,7 @@ def read(directory: Path, *, mapped: bool = False) -> Checkpoint | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch has advice for pickles that it refuses in the next moment
             found = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.PickleError, zipfile.BadZipFile) as error:
+    except Exception as error:  # what a damaged pickle comes to may be any error there is
         raise UsageError(
             f"{path} is no checkpoint that can be read ({message_of(error, 150)}): remove it to begin anew"
         ) from None
@@ -93,9 +92,21 @@ def read(directory: Path, *, mapped: bool = False) -> Checkpoint | None:
         raise UsageError(f"{path} is no checkpoint of `albench train`: give another directory with --out")
     if found.get("version") != VERSION:
         raise UsageError(f"{path} has version {found.get('version')}, this albench reads version {VERSION}")
-    if not found.keys() >= set(Checkpoint._fields):
+    if not (found.keys() >= set(Checkpoint._fields) and _sound(found)):
         raise UsageError(f"{path} is not whole: remove it to begin anew")
     return Checkpoint(**{name: found[name] for name in Checkpoint._fields})
+
+
+def _sound(found: Mapping[str, Any]) -> bool:
+    """Whether a run can go on from these numbers; its state is for the trainer to judge."""
+    counts = [found["epoch"], found["minibatches"]]
+    return (
+        isinstance(found["settings"], dict)
+        and "epochs" in found["settings"]
+        and all(type(count) is int and count > 0 for count in counts)
+        and isinstance(found["seconds"], float)
+        and 0 <= found["seconds"] < math.inf
+    )
 
 
 def epochs_kept(directory: Path) -> int:

@@ -77,6 +77,11 @@ class Keeper:
         settings = self.saved.settings if self.saved else self._before.header.settings if self._before else None
         if settings is not None:
             checkpoint.refuse_another(settings, run.settings, directory=place.directory)
+        if self.saved is not None and self.saved.minibatches != run.end_of(self.saved.epoch):
+            raise UsageError(
+                f"{place.directory / checkpoint.FILE_NAME} has done {self.saved.minibatches} mini-batches by epoch "
+                f"{self.saved.epoch}, and this run {run.end_of(self.saved.epoch)}: remove it to begin anew"
+            )
         if self.saved is not None and self.saved.epoch > run.recipe.epochs:
             raise UsageError(
                 f"{place.directory} holds a run of {self.saved.epoch} epochs and epochs is {run.recipe.epochs}: "
@@ -104,9 +109,16 @@ class Keeper:
         return self.saved is not None and self.saved.epoch == self._run.recipe.epochs
 
     def restore(self, trainer: Trainer) -> None:
-        """Let a trainer go on from the checkpoint, if there is one, and forget its state: that may be gigabytes."""
+        """Let a trainer go on from the checkpoint, if there is one, and forget its state: that may be gigabytes.
+
+        Raises `UsageError` where that is not the state of such a trainer.
+        """
         if self.saved is not None:
-            trainer.load_state_dict(self.saved.state)
+            try:
+                trainer.load_state_dict(self.saved.state)
+            except UsageError as error:
+                path = self._place.directory / checkpoint.FILE_NAME
+                raise UsageError(f"{path} does not fit this run ({error}): remove it to begin anew") from None
             self.saved = self.saved._replace(state={})
 
     @contextlib.contextmanager

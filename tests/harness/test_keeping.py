@@ -266,6 +266,20 @@ def test_a_place_that_is_taken_is_left_alone(tmp_path):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == kept
 
 
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda state: state._replace(state={"format": "other"}), "does not fit this run .*: remove it to begin anew"),
+        (lambda state: state._replace(minibatches=7), "has done 7 mini-batches by epoch 1, and this run 23"),
+    ],
+)
+def test_a_checkpoint_that_is_not_of_this_run_is_named(tmp_path, spoil, words):
+    train(recipe(epochs=1), tmp_path)
+    checkpoint.write(tmp_path, spoil(checkpoint.read(tmp_path)))
+    with pytest.raises(UsageError, match=f"{checkpoint.FILE_NAME} {words}"):
+        train(recipe(epochs=2), tmp_path, resume=True)
+
+
 def test_another_runs_log_without_a_checkpoint_is_refused_too(tmp_path, monkeypatch):
     stop_at(monkeypatch, PLACES["while training"], 0)
     with pytest.raises(Stopped):
