@@ -90,6 +90,7 @@ REFUSED = {
     "an unknown bridge": ("al", {"network": "cnn", "bridge": "pool"}, "unknown bridge 'pool': did you mean 'pooled'"),
     "a bridge that pools nothing": ("al", {"bridge": "pooled"}, "network 'mlp' has no feature maps to pool"),
     "odd depth": ("al-ddp", {"hidden_layers": 3}, r"hidden layers is 3: AL \+ DDP folds an even number .* try 2 or 4"),
+    "the least depth": ("al", {"hidden_layers": 1}, "hidden layers is 1: AL folds an even number .* try 2$"),
     "odd depth with a bridge": ("bp", {"hidden_layers": 3, "bridge_width": 9}, "a bridge in the middle needs an even"),
 }
 
