@@ -101,6 +101,7 @@ BAD = {
     "decayed": (["--decayed", "biases"], "unknown kind of decayed parameters 'biases'"),
     "epsilon": (["--epsilon", "tensorflaw"], "did you mean 'tensorflow'"),
     "epsilon of an engine": (["--epsilon", "tensorflow", "--engine", "fused"], "give epsilon 'torch', or engine"),
+    "engine of a device": (["--engine", "streams"], "it runs on a CUDA device only, give device 'cuda', or engine"),
     "augmentation": (["--augmentation", "jiter"], "did you mean 'jitter'"),
     "augmentation of no images": (["--augmentation", "cifar"], "augmentation is for images"),
     "resume of nothing": (["--resume"], "--resume needs a run to go on with"),
