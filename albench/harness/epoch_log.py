@@ -134,7 +134,10 @@ def read(path: Path) -> TrainingLog:
     lines = [found for i, line in enumerate(data.split(b"\n"), 1) if (found := _parsed(line, f"{file}, line {i}"))]
     header = next((line for line in lines if isinstance(line, Header)), None)
     if header is None:
-        raise UsageError(f"{file} is no log of a training run: give the directory of `albench train --out`")
+        raise UsageError(
+            f"{file} is no log of a training run, or has lost its first line: give the directory of `albench train "
+            "--out`; a run whose log is removed goes on from its checkpoint"
+        )
     if header.version > VERSION:
         raise UsageError(f"{file} has version {header.version}, this albench reads up to {VERSION}: update it")
     epochs = {line.epoch: line for line in lines if isinstance(line, Epoch)}
