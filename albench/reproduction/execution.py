@@ -29,6 +29,7 @@ from albench.reproduction.runs import (
     log_of,
     read_distances,
     recipe_for,
+    recipe_in,
     seconds_per_epoch,
 )
 
@@ -66,7 +67,8 @@ def refuse_others(plans: Sequence[RunPlan], choices: Choices, out: Path) -> None
         directory = directory_of(out, plan)
         log = log_of(directory)
         if log is not None:
-            checkpoint.refuse_another(log.header.settings, recipe_for(plan, choices).settings(), directory=directory)
+            asked = recipe_in(out, plan, choices).settings()
+            checkpoint.refuse_another(log.header.settings, asked, directory=directory)
 
 
 def outlook(
@@ -134,7 +136,7 @@ def train_all(
         directory = directory_of(out, plan)
         directory.mkdir(parents=True, exist_ok=True)
         console.print(f"run {number}/{len(plans)}: {plan.name}", markup=False)
-        recipe = recipe_for(plan, choices)
+        recipe = recipe_in(out, plan, choices)
         place = Place(directory=directory, resume=True, command=command)
         training.train(recipe, data_dir=data_dir, console=console, plain=plain, place=place)
         after_each()
