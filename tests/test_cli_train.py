@@ -120,6 +120,16 @@ def test_bad_input_gets_one_line_and_status_2(case, tmp_path, monkeypatch):
     assert words in line
 
 
+@pytest.mark.parametrize("method", ["al", "bp"])
+def test_a_network_that_no_memory_holds_is_told_in_one_line(method):
+    """torch's own error is a RuntimeError with a page of where it happened."""
+    result = train("--method", method, "--width", 10**7, "--no-progress")
+    assert result.exit_code == 1
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("albench: out of memory (")
+    assert line.endswith("give a smaller width or batch size, or another device")
+
+
 def test_networks_and_recipes_are_listed():
     listed = CliRunner().invoke(cli.app, ["list"]).stdout
     assert all(name in listed for name in ("resnet32", "cifar100-vgg", "Table 2: MLP on MNIST"))
