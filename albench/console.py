@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from albench.errors import UsageError, one_line
+from albench.errors import UsageError, message_of, one_line, ran_out_of_memory
 from albench.harness import records
 
 PLAIN_WIDTH = 140
@@ -44,6 +44,14 @@ def one_line_errors(
         raise  # who read the output has gone, and needs no line
     except OSError as error:
         err.print(f"albench: {one_line(error)}: mend that; what was measured before is on disk", markup=False)
+        raise typer.Exit(1) from None
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out_of_memory(error):
+            raise
+        err.print(
+            f"albench: out of memory ({message_of(error, 200)}): give a smaller width or batch size, or another device",
+            markup=False,
+        )
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         err.print(f"albench: interrupted; {interrupted}", markup=False)

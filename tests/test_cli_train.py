@@ -101,6 +101,7 @@ BAD = {
     "decayed": (["--decayed", "biases"], "unknown kind of decayed parameters 'biases'"),
     "epsilon": (["--epsilon", "tensorflaw"], "did you mean 'tensorflow'"),
     "epsilon of an engine": (["--epsilon", "tensorflow", "--engine", "fused"], "give epsilon 'torch', or engine"),
+    "engine of a device": (["--engine", "streams"], "it runs on a CUDA device only, give device 'cuda', or engine"),
     "augmentation": (["--augmentation", "jiter"], "did you mean 'jitter'"),
     "augmentation of no images": (["--augmentation", "cifar"], "augmentation is for images"),
     "resume of nothing": (["--resume"], "--resume needs a run to go on with"),
@@ -117,6 +118,16 @@ def test_bad_input_gets_one_line_and_status_2(case, tmp_path, monkeypatch):
     assert result.exit_code == 2, result.output
     (line,) = result.stderr.strip().splitlines()
     assert words in line
+
+
+@pytest.mark.parametrize("method", ["al", "bp"])
+def test_a_network_that_no_memory_holds_is_told_in_one_line(method):
+    """torch's own error is a RuntimeError with a page of where it happened."""
+    result = train("--method", method, "--width", 10**7, "--no-progress")
+    assert result.exit_code == 1
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("albench: out of memory (")
+    assert line.endswith("give a smaller width or batch size, or another device")
 
 
 def test_networks_and_recipes_are_listed():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +11,7 @@ import typer
 from albench.commands.options import DataDirOption, NoProgressOption
 from albench.console import command, names, numbers, one_line_errors, out
 from albench.errors import UsageError, unknown_name
-from albench.harness import environment
+from albench.harness import environment, traceable
 from albench.harness.availability import refuse_missing_cuda
 from albench.reproduction.comparison import compare
 from albench.reproduction.plan import SEEDS, TARGETS, RunPlan, planned_runs, target_named
@@ -52,15 +52,15 @@ def reproduce(
             methods=names(methods, "--methods"),
             components=numbers(components, "--components"),
         )
-        rate, method_rates = rates(learning_rate, target_named(target).methods)
-        stand_ins = {"cifar10": cifar, "cifar100": cifar100}
+        kind = target_named(target).kind
+        rate, method_rates = rates(learning_rate, tuple(dict.fromkeys(plan.method for plan in plans)))
         choices = Choices(
             epochs=epochs,
             batch_size=batch_size,
             learning_rate=rate,
             method_rates=method_rates,
             device=device,
-            datasets={name: given for name, given in stand_ins.items() if given is not None},
+            datasets=stand_ins({"cifar10": cifar, "cifar100": cifar100}, plans),
         )
         for plan in plans:
             recipe_for(plan, choices)  # all of them are looked at before one is trained
@@ -69,8 +69,14 @@ def reproduce(
         # torch and matplotlib take seconds: only once the input is known to be good
         from albench.reproduction import execution
 
+        if kind == "figure":
+            from albench.report.embedding import check_count
+
+            check_count(instances)  # now, and not when all is trained
+        if not dry_run:
+            traceable.writable(out_dir)
         execution.refuse_others(plans, choices, out_dir)
-        ahead = execution.outlook(plans, choices, out_dir, data_dir=data_dir)
+        ahead = execution.outlook(plans, choices, out_dir, data_dir=data_dir, kind=kind)
         out.print(ahead.words(), markup=False, soft_wrap=True)
         if dry_run:
             return
@@ -91,6 +97,15 @@ def reproduce(
         show(last=True)
 
 
+def stand_ins(given: Mapping[str, str | None], plans: Sequence[RunPlan]) -> dict[str, str]:
+    """Return what stands in for a data set, of those that are given; `UsageError` for one that no run is on."""
+    found = {name: one for name, one in given.items() if one is not None}
+    for name, one in found.items():
+        if all(plan.dataset != name for plan in plans):
+            raise UsageError(f"{one!r} is to stand in for {name}, and none of these runs is on it: leave it out")
+    return found
+
+
 def rates(text: str | None, methods: Sequence[str]) -> tuple[float | None, dict[str, float]]:
     """Return the rate for all methods and those for one each, of "5e-4", "al=5e-4,dtp=1e-4" or both in a list.
 
@@ -106,6 +121,8 @@ def rates(text: str | None, methods: Sequence[str]) -> tuple[float | None, dict[
             raise UsageError(f"--learning-rate is {text!r}: give a rate such as 5e-4, or al=5e-4,dtp=1e-4") from None
         if equals and method.strip() not in methods:
             raise unknown_name("method of --learning-rate", method.strip(), methods)
+        if equals and method.strip() in own:
+            raise UsageError(f"--learning-rate is {text!r}: give one rate for {method.strip()}")
         if equals:
             own[method.strip()] = rate
         else:

@@ -46,15 +46,15 @@ UNREADABLE = (
 
 def load(name: str, *, data_dir: Path | None, seed: int, console: Console | None) -> Dataset:  # noqa: ARG001 - all alike
     """Return the images of a folder, x uint8 ``[n, C, H, W]``; `name` is ``folder:PATH``, from where you are."""
-    root = Path(name.removeprefix(FOLDER)).expanduser()
-    if not root.is_dir():
-        raise UsageError(f"folder {root} does not exist: {LAYOUT}")
+    root = _root(name.removeprefix(FOLDER))
     train, test = (_split(root, split) for split in ("train", "test"))
     only = sorted(set(train.classes) ^ set(test.classes))
     if only:
         raise UsageError(
             f"folder {root} has classes in one of train and test only ({_listed(only)}): give both the same classes"
         )
+    if len(train.classes) < 2:
+        raise UsageError(f"folder {root} has one class ({train.classes[0]!r}), and nothing to tell it from: {LAYOUT}")
     for split, found in (("train", train), ("test", test)):
         empty = sorted(set(found.classes) - {found.classes[label] for label in found.targets})
         if empty:
@@ -74,6 +74,19 @@ def load(name: str, *, data_dir: Path | None, seed: int, console: Console | None
         classes=len(train.classes),
         normalisation=Normalisation.of(pixels[:count]),
     )
+
+
+def _root(path: str) -> Path:
+    """Return the folder of this path, from where you are or from a home."""
+    try:
+        root = Path(path).expanduser()
+        there = root.is_dir()
+    except (OSError, RuntimeError) as error:  # a name that is too long; nobody's home
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"folder {path[:60]!r} cannot be looked at ({reason}): {LAYOUT}") from None
+    if not there:
+        raise UsageError(f"folder {root} does not exist: {LAYOUT}")
+    return root
 
 
 def _split(root: Path, split: str) -> ImageFolder:

@@ -13,8 +13,8 @@ engine began another can finish. Only tensors, numbers and strings, unless a mod
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from typing import Any, TypedDict, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
@@ -93,8 +93,7 @@ def check_state(state: Any, components: list[object]) -> EngineState:
     for i, (saved, component) in enumerate(zip(state["components"], components, strict=True)):
         if not isinstance(saved, dict) or not ComponentState.__required_keys__ <= saved.keys():
             raise UsageError(f"component {i} of the state is not whole: give what state_dict() returned, unchanged")
-        have, given = cast("nn.Module", component).state_dict(), saved["weights"]
-        if have.keys() != given.keys() or any(_shape(have[name]) != _shape(given[name]) for name in have):
+        if not weights_fit(saved["weights"], cast("nn.Module", component)):
             raise UsageError(f"component {i} of the state has other parameters or shapes than the network's")
         if not moments_fit(saved["optimizer"], named_parameters(component)):
             raise UsageError(f"the optimizer's state of component {i} does not fit the network's parameters")
@@ -103,18 +102,31 @@ def check_state(state: Any, components: list[object]) -> EngineState:
     return cast("EngineState", state)
 
 
+def weights_fit(weights: Any, module: nn.Module) -> bool:
+    """Whether these are the weights and buffers of this module, by name and shape."""
+    have = module.state_dict()
+    if not isinstance(weights, Mapping) or have.keys() != weights.keys():
+        return False
+    return all(_shape(have[name]) == _shape(weights[name]) for name in have)
+
+
 def _shape(value: Any) -> tuple[int, ...] | None:
     """Return the shape of a tensor; what else a module saves is its own affair."""
     return tuple(value.shape) if isinstance(value, Tensor) else None
 
 
-def moments_fit(moments: Moments, parameters: Mapping[str, nn.Parameter]) -> bool:
-    """Whether these moments are of these parameters; one that was never updated has none."""
+def moments_fit(
+    moments: Any, parameters: Mapping[str, nn.Parameter], names: Sequence[str] = MOMENTS
+) -> TypeGuard[Moments]:
+    """Whether these moments, of these names, are of these parameters; one that was never updated has none."""
+    if not isinstance(moments, Mapping):
+        return False
     shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
     return all(
         name in shapes
-        and set(saved) == set(MOMENTS)
-        and all(tuple(saved[moment].shape) == (() if moment == "step" else shapes[name]) for moment in MOMENTS)
+        and isinstance(saved, Mapping)
+        and set(saved) == set(names)
+        and all(_shape(saved[moment]) == (() if moment == "step" else shapes[name]) for moment in names)
         for name, saved in moments.items()
     )
 
@@ -151,9 +163,9 @@ def load_moments(optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.P
             }
 
 
-def _generator_fits(saved: Tensor | None, component: object) -> bool:
+def _generator_fits(saved: Any, component: object) -> bool:
     """Whether a component's randomness can go on from here: both have a generator, of one kind, or neither has."""
     generator = getattr(component, "generator", None)
     if not isinstance(generator, torch.Generator) or saved is None:
         return (saved is None) == (not isinstance(generator, torch.Generator))
-    return saved.dtype == torch.uint8 and saved.shape == generator.get_state().shape
+    return isinstance(saved, Tensor) and saved.dtype == torch.uint8 and saved.shape == generator.get_state().shape

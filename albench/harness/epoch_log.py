@@ -13,6 +13,7 @@ the checkpoint that it goes on from, because those epochs are trained again.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import warnings
@@ -133,7 +134,10 @@ def read(path: Path) -> TrainingLog:
     lines = [found for i, line in enumerate(data.split(b"\n"), 1) if (found := _parsed(line, f"{file}, line {i}"))]
     header = next((line for line in lines if isinstance(line, Header)), None)
     if header is None:
-        raise UsageError(f"{file} is no log of a training run: give the directory of `albench train --out`")
+        raise UsageError(
+            f"{file} is no log of a training run, or has lost its first line: give the directory of `albench train "
+            "--out`; a run whose log is removed goes on from its checkpoint"
+        )
     if header.version > VERSION:
         raise UsageError(f"{file} has version {header.version}, this albench reads up to {VERSION}: update it")
     epochs = {line.epoch: line for line in lines if isinstance(line, Epoch)}
@@ -160,22 +164,34 @@ class LogWriter:
     def __init__(self, directory: Path, lines: Sequence[Line]) -> None:
         """Begin the log with these lines; what was there is replaced in one step.
 
-        Raises `UsageError` where another process writes it.
+        Raises `UsageError` where another process writes it, and `OSError` where it cannot be written.
         """
         directory.mkdir(parents=True, exist_ok=True)
         file = directory / FILE_NAME
         # A lock of its own: the log's is gone with the file that it was on, once it is replaced.
         self._lock = (directory / f".{FILE_NAME}.lock").open("wb")
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            self._take_lock(directory)
+            write_whole(file, b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+            self._stream: BinaryIO = file.open("ab")
+        except BaseException:
             self._lock.close()
+            raise
+
+    def _take_lock(self, directory: Path) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
             raise UsageError(f"another `albench train` writes {directory}: give another directory with --out") from None
-        write_whole(file, b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
-        self._stream: BinaryIO = file.open("ab")
+        except OSError as error:  # some network file systems have no locks
+            warnings.warn(
+                f"{directory} cannot be locked ({error.strerror}): let no other albench write it",
+                RecordWarning,
+                stacklevel=4,
+            )
 
     def append(self, line: Line) -> None:
-        """Add one line, and return when it is on disk."""
+        """Add one line, and return when it is on disk. Raises `OSError`; half a line is no line to who reads it."""
         self._stream.write(msgspec.json.encode(line) + b"\n")
         self._stream.flush()
         os.fsync(self._stream.fileno())
@@ -184,5 +200,6 @@ class LogWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stream.close()
+        with contextlib.suppress(OSError):  # what could not be written was told when it was, and would be tried again
+            self._stream.close()
         self._lock.close()

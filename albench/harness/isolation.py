@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from albench.errors import UsageError, one_line
+from albench.errors import UsageError, one_line, ran_out_of_memory
 from albench.harness.free_memory import oom_kills
 from albench.harness.memory_limit import MemoryLimit
 from albench.harness.outcome import Failure, Outcome, Supplement
@@ -43,16 +43,6 @@ EXIT_SECONDS = 2.0
 LOOK_SECONDS = 0.25
 """How often the free memory is looked at: a look takes some tens of microseconds, and no case fills gigabytes between
 two looks."""
-NO_MEMORY = (
-    "can't allocate memory",
-    "CUDA out of memory",
-    "CUDA error: out of memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "OutOfMemoryError",
-    "MemoryError",
-)
-"""What errors say that are no MemoryError: the CPU allocator's, the CUDA allocator's, the driver's own, cuBLAS's, and
-those that come from another process as text."""
 
 
 def run_isolated(
@@ -191,15 +181,6 @@ def _measure_memory(scenario: bytes, data_dir: str) -> bytes:
     return _told(measure, scenario, data_dir)
 
 
-def _ran_out_of_memory(error: BaseException | None) -> bool:
-    """Whether an error, or one that it was raised for, is a want of memory: engines and teams put theirs around it."""
-    while error is not None:
-        if isinstance(error, MemoryError) or any(words in f"{type(error).__name__}: {error}" for words in NO_MEMORY):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
 def _told(measure: Callable[..., Outcome | Supplement], scenario: bytes, data_dir: str) -> bytes:
     """Return the message of what was measured, or of why it could not be."""
     try:
@@ -207,7 +188,7 @@ def _told(measure: Callable[..., Outcome | Supplement], scenario: bytes, data_di
     except UsageError as error:
         return msgspec.json.encode(Failure(status="failed", reason=str(error), usage=True))
     except Exception as error:
-        if _ran_out_of_memory(error):
+        if ran_out_of_memory(error):
             return msgspec.json.encode(Failure(status="out-of-memory", reason=one_line(error)))
         where = traceback.extract_tb(error.__traceback__)[-1]
         reason = f"{one_line(error)} ({Path(where.filename).name}:{where.lineno})"

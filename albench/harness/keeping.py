@@ -77,6 +77,11 @@ class Keeper:
         settings = self.saved.settings if self.saved else self._before.header.settings if self._before else None
         if settings is not None:
             checkpoint.refuse_another(settings, run.settings, directory=place.directory)
+        if self.saved is not None and self.saved.minibatches != run.end_of(self.saved.epoch):
+            raise UsageError(
+                f"{place.directory / checkpoint.FILE_NAME} has done {self.saved.minibatches} mini-batches by epoch "
+                f"{self.saved.epoch}, and this run {run.end_of(self.saved.epoch)}: remove it to begin anew"
+            )
         if self.saved is not None and self.saved.epoch > run.recipe.epochs:
             raise UsageError(
                 f"{place.directory} holds a run of {self.saved.epoch} epochs and epochs is {run.recipe.epochs}: "
@@ -104,31 +109,59 @@ class Keeper:
         return self.saved is not None and self.saved.epoch == self._run.recipe.epochs
 
     def restore(self, trainer: Trainer) -> None:
-        """Let a trainer go on from the checkpoint, if there is one, and forget its state: that may be gigabytes."""
+        """Let a trainer go on from the checkpoint, if there is one, and forget its state: that may be gigabytes.
+
+        Raises `UsageError` where that is not the state of such a trainer.
+        """
         if self.saved is not None:
-            trainer.load_state_dict(self.saved.state)
+            try:
+                trainer.load_state_dict(self.saved.state)
+            except UsageError as error:
+                path = self._place.directory / checkpoint.FILE_NAME
+                raise UsageError(f"{path} does not fit this run ({error}): remove it to begin anew") from None
             self.saved = self.saved._replace(state={})
 
     @contextlib.contextmanager
     def writing(self, trainer: Trainer) -> Iterator[None]:
         """Write the log while inside."""
-        with LogWriter(self._place.directory, self._lines(trainer)) as self._log:
+        with self._telling_what_is_left():
+            log = LogWriter(self._place.directory, self._lines(trainer))
+        with log as self._log:
             yield
 
     def keep(self, epoch: Epoch, trainer: Trainer) -> None:
-        """Put an epoch on disk, and with it, where it is time, the run."""
-        self._log.append(epoch)
-        if self._keeps and (epoch.epoch % self._place.every == 0 or epoch.epoch == self._run.recipe.epochs):
-            checkpoint.write(
-                self._place.directory,
-                Checkpoint(
-                    settings=self._run.settings,
-                    epoch=epoch.epoch,
-                    minibatches=epoch.minibatches,
-                    seconds=epoch.seconds,
-                    state=trainer.state_dict(),
-                ),
-            )
+        """Put an epoch on disk, and with it, where it is time, the run.
+
+        Raises `UsageError` where the disk does not take it.
+        """
+        due = self._keeps and (epoch.epoch % self._place.every == 0 or epoch.epoch == self._run.recipe.epochs)
+        with self._telling_what_is_left():
+            self._log.append(epoch)
+            if due:
+                checkpoint.write(
+                    self._place.directory,
+                    Checkpoint(
+                        settings=self._run.settings,
+                        epoch=epoch.epoch,
+                        minibatches=epoch.minibatches,
+                        seconds=epoch.seconds,
+                        state=trainer.state_dict(),
+                    ),
+                )
+
+    @contextlib.contextmanager
+    def _telling_what_is_left(self) -> Iterator[None]:
+        """Turn what a disk refuses into a `UsageError` that says how the run goes on."""
+        try:
+            yield
+        except OSError as error:
+            if not self._keeps:
+                then = "its log is whole up to there, the run is not kept"
+            elif self._place.resume:
+                then = "with room again the same command goes on from the last checkpoint"
+            else:
+                then = "with room again the same command with --resume goes on from the last checkpoint"
+            raise UsageError(f"{self._place.directory} cannot be written ({error.strerror or error}): {then}") from None
 
     def _lines(self, trainer: Trainer) -> list[Line]:
         """Return the log up to where the run goes on."""

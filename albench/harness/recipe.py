@@ -70,7 +70,14 @@ class Recipe:
         augmentation_named(self.augmentation)
         check_steps(self.rate_steps)
         self.scenario(1)  # checks the rest
-        title = method_named(self.method).title
+        method = method_named(self.method)
+        title = method.title
+        if self.device != "cuda" and self.engine in method.cuda_engines:
+            others = [name for name in method.engines if name not in method.cuda_engines]
+            raise UsageError(
+                f"engine is {self.engine!r} and device {self.device!r}: it runs on a CUDA device only, "
+                f"give device 'cuda', or engine {' or '.join(others)}"
+            )
         if self.rate_steps and self.method not in SCHEDULED:
             raise UsageError(
                 f"the rate has {len(self.rate_steps)} steps: {title} trains at one rate, "

@@ -26,14 +26,35 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from albench.decay import Decayed
 from albench.errors import UsageError, unknown_name
 from albench.harness.rates import RateStep
 from albench.harness.recipe import Recipe
-from albench.harness.toml_table import NAME, NUMBER, WHOLE, Keys, Table, Whole, checked_values, parsed_table, read_table
+from albench.harness.toml_table import (
+    NAME,
+    NUMBER,
+    WHOLE,
+    Keys,
+    Table,
+    Whole,
+    checked_values,
+    parsed_table,
+    read_table,
+    shown,
+)
 from albench.methods import METHODS, method_named
 from albench.networks import network_named
 from albench.networks.spec import BridgeForm
+
+
+class StepTable(msgspec.Struct, forbid_unknown_fields=True):
+    """A step of the rate as a file has it."""
+
+    at: float
+    factor: float
+
 
 STEPS = "a list of tables, such as [{ at = 0.4, factor = 0.1 }]"
 
@@ -46,7 +67,7 @@ METHOD_KEYS: Keys = {
     "batch_size": (Whole, WHOLE),
     "epochs": (Whole, WHOLE),
     "learning_rate": (float, NUMBER),
-    "rate_steps": (tuple[RateStep, ...], STEPS),
+    "rate_steps": (tuple[StepTable, ...], STEPS),
     "weight_decay": (float, NUMBER),
     "decayed": (Decayed, '"all" or "convolutions"'),
     "epsilon": (str, '"torch" or "tensorflow"'),
@@ -92,12 +113,20 @@ def recipe_of(name: str | None, *, method: str, **given: Any) -> Recipe:
 def values_of(name: str, method: str) -> dict[str, Any]:
     """Return what a recipe says for a method, by field of `Recipe`."""
     table = dict(table_of(name))
-    own = {key: table.pop(key) for key in METHODS if isinstance(table.get(key), dict)}
+    for key, value in table.items():
+        if isinstance(value, dict) and key not in (*METHODS, *KEYS):
+            raise UsageError(f"{name}: {unknown_name('method', key, METHODS)}")
+        if key in METHODS and not isinstance(value, dict):
+            raise UsageError(f"{name}: {key} is {shown(value)}: give a table, [{key}]")
+    own = {key: table.pop(key) for key in METHODS if key in table}
     values = checked_values(table, KEYS, name)
     values.pop("description", None)
     if own and method not in own:
         raise UsageError(f"recipe {name} is for {' and '.join(own)}, and method is {method!r}: give one of these")
-    return values | checked_values(own.get(method, {}), METHOD_KEYS, f"{name}, {method}")
+    values |= checked_values(own.get(method, {}), METHOD_KEYS, f"{name}, {method}")
+    if "rate_steps" in values:
+        values["rate_steps"] = tuple(RateStep(at=step.at, factor=step.factor) for step in values["rate_steps"])
+    return values
 
 
 def table_of(name: str) -> Table:

@@ -122,10 +122,11 @@ class Scenario:
         if self.bridge_width is not None and self.bridge_width < 1:
             raise UsageError(f"bridge width is {self.bridge_width}: give at least 1, or none for one-layer bridges")
         if self.hidden_layers % 2 and (self.method in FOLDED or self.bridge_width is not None):
+            fewer = f"{self.hidden_layers - 1} or " if self.hidden_layers > 1 else ""
             why = f"{method.title} folds" if self.method in FOLDED else "a bridge in the middle needs"
             raise UsageError(
                 f"hidden layers is {self.hidden_layers}: {why} an even number of hidden layers, "
-                f"try {self.hidden_layers - 1 or 2} or {self.hidden_layers + 1}"
+                f"try {fewer}{self.hidden_layers + 1}"
             )
         check_cut(
             self.method,

@@ -39,6 +39,7 @@ from albench.engines.batch import Batch, as_allocated, check_batch
 from albench.engines.engine import intra_op_threads
 from albench.engines.options import EngineOptions
 from albench.engines.precision import exact_arithmetic
+from albench.engines.state import moments_fit
 from albench.errors import UsageError, unknown_name
 from albench.methods.flops import counted, without_data
 from albench.methods.kept_state import refuse_unfit
@@ -274,12 +275,9 @@ def _widths(options: TrainerOptions) -> list[int]:
 def _check_state(state: Any, network: nn.Module, generator: torch.Generator) -> None:
     """Raise `UsageError` unless `state` fits."""
     refuse_unfit(state, network, method="dtp", version=VERSION, fields={"generator"})
-    shapes = {name: tuple(value.shape) for name, value in state["weights"].items()}
-    for name, moments in state["optimizer"].items():
-        wanted = {moment: () if moment == "step" else shapes.get(name) for moment in MOMENTS}
-        if {moment: tuple(value.shape) for moment, value in moments.items()} != wanted:
-            raise UsageError("the optimizer's state does not fit the network's parameters")
-    if state["generator"].shape != generator.get_state().shape:
+    if not moments_fit(state["optimizer"], dict(network.named_parameters()), MOMENTS):
+        raise UsageError("the optimizer's state does not fit the network's parameters")
+    if getattr(state["generator"], "shape", None) != generator.get_state().shape:
         raise UsageError("the generator's state is that of another kind of device: go on where the run was")
 
 

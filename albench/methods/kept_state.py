@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from albench.engines.state import weights_fit
 from albench.errors import UsageError
 
 
@@ -20,6 +21,5 @@ def refuse_unfit(state: Any, network: nn.Module, *, method: str, version: int, f
         raise UsageError(f"the state has version {state.get('version')}, this albench reads version {version}")
     if not isinstance(state.get("minibatches"), int) or not {"weights", "optimizer", *fields} <= state.keys():
         raise UsageError("the state is not whole: give what state_dict() returned, unchanged")
-    have, given = network.state_dict(), state["weights"]
-    if have.keys() != given.keys() or any(have[name].shape != given[name].shape for name in have):
+    if not weights_fit(state["weights"], network):
         raise UsageError("the state has other parameters or shapes than the network's: build it as it was saved")

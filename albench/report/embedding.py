@@ -50,10 +50,15 @@ class Panel:
     """``[n, d]``, one row an instance, in the order of the labels."""
 
 
-def chosen(total: int, count: int, seed: int) -> NDArray[np.intp]:
-    """Return which `count` of `total` instances are drawn, in rising order: all where there are no more."""
+def check_count(count: int) -> None:
+    """Refuse to draw so few instances, as a `UsageError`."""
     if count < FEWEST:
         raise UsageError(f"{counted(count, 'instance')} cannot be drawn: give at least {FEWEST}")
+
+
+def chosen(total: int, count: int, seed: int) -> NDArray[np.intp]:
+    """Return which `count` of `total` instances are drawn, in rising order: all where there are no more."""
+    check_count(count)
     return np.sort(np.random.default_rng(seed).permutation(total)[:count])
 
 

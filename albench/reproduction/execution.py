@@ -21,8 +21,17 @@ from albench.harness.progress import duration
 from albench.harness.recipe import Recipe
 from albench.harness.training_run import TrainingRun
 from albench.methods import make_trainer
-from albench.reproduction.plan import RunPlan
-from albench.reproduction.runs import Choices, directory_of, epochs_done, log_of, recipe_for, seconds_per_epoch
+from albench.reproduction.plan import Kind, RunPlan
+from albench.reproduction.runs import (
+    Choices,
+    directory_of,
+    epochs_done,
+    log_of,
+    read_distances,
+    recipe_for,
+    recipe_in,
+    seconds_per_epoch,
+)
 
 PROBE_WARM_UP, PROBE_MINIBATCHES = 2, 6
 """Mini-batches that are trained to find the pace of a run that nothing is known of, on the clock and before."""
@@ -58,16 +67,25 @@ def refuse_others(plans: Sequence[RunPlan], choices: Choices, out: Path) -> None
         directory = directory_of(out, plan)
         log = log_of(directory)
         if log is not None:
-            checkpoint.refuse_another(log.header.settings, recipe_for(plan, choices).settings(), directory=directory)
+            asked = recipe_in(out, plan, choices).settings()
+            checkpoint.refuse_another(log.header.settings, asked, directory=directory)
 
 
-def outlook(plans: Sequence[RunPlan], choices: Choices, out: Path, *, data_dir: Path | None) -> Outlook:
-    """Return what is left to train, and how long it takes."""
+def outlook(
+    plans: Sequence[RunPlan], choices: Choices, out: Path, *, data_dir: Path | None, kind: Kind = "accuracy"
+) -> Outlook:
+    """Return what is left to train, and how long it takes.
+
+    `kind`: of the table or figure. Where that looks into the trained network, a run is not finished that was stopped
+    between the last line of its log and the checkpoint, or that came without one.
+    """
     left, seconds, measured = [], 0.0, False
     paces: dict[str, float] = {}
     for plan in plans:
         recipe = recipe_for(plan, choices)
         done = epochs_done(directory_of(out, plan))
+        if done >= recipe.epochs and _network_wanted(kind, directory_of(out, plan), done):
+            done = min(done, checkpoint.epochs_kept(directory_of(out, plan)))
         if done >= recipe.epochs:
             continue
         left.append(plan)
@@ -78,6 +96,11 @@ def outlook(plans: Sequence[RunPlan], choices: Choices, out: Path, *, data_dir: 
             paces[plan.series] = probed_seconds_per_epoch(recipe, data_dir=data_dir) if pace is None else pace
         seconds += paces[plan.series] * (recipe.epochs - done)
     return Outlook(plans=tuple(left), finished=len(plans) - len(left), seconds=seconds, measured=measured)
+
+
+def _network_wanted(kind: Kind, directory: Path, epochs: int) -> bool:
+    """Whether more is wanted of a run of so many epochs than lies beside its checkpoint."""
+    return kind == "figure" or (kind == "distances" and read_distances(directory, epochs) is None)
 
 
 def probed_seconds_per_epoch(recipe: Recipe, *, data_dir: Path | None) -> float:
@@ -113,7 +136,7 @@ def train_all(
         directory = directory_of(out, plan)
         directory.mkdir(parents=True, exist_ok=True)
         console.print(f"run {number}/{len(plans)}: {plan.name}", markup=False)
-        recipe = recipe_for(plan, choices)
+        recipe = recipe_in(out, plan, choices)
         place = Place(directory=directory, resume=True, command=command)
         training.train(recipe, data_dir=data_dir, console=console, plain=plain, place=place)
         after_each()

@@ -40,11 +40,14 @@ Floats = NDArray[np.float32]
 
 
 def find_distances(plans: Sequence[RunPlan], choices: Choices, out: Path, *, data_dir: Path | None) -> None:
-    """Find and keep the class distances of every run that has trained on since they were found last."""
+    """Find and keep the class distances of every run that has trained on since they were found last.
+
+    Of a run that was stopped between a line of its log and the checkpoint they are found once it has gone on.
+    """
     for plan in plans:
         directory = directory_of(out, plan)
         done = epochs_done(directory)
-        if done and read_distances(directory, done) is None:
+        if done and read_distances(directory, done) is None and checkpoint.epochs_kept(directory) == done:
             with TrainedNetwork(recipe_for(plan, choices), directory, data_dir=data_dir) as network:
                 write_distances(directory, network.epoch, network.distances())
 

@@ -183,6 +183,8 @@ def planned_runs(
             raise UsageError(f"{target} does not vary the number of components: leave it out")
         if unfit := [count for count in components if count < 1]:
             raise UsageError(f"components is {unfit[0]}: give whole numbers of at least 1")
+        if len(set(components)) != len(components):
+            raise UsageError(f"components are {', '.join(map(str, components))}: give each number once")
     if not seeds or min(seeds) < 0 or len(set(seeds)) != len(seeds):
         raise UsageError(f"seeds are {', '.join(map(str, seeds)) or 'none'}: give different whole numbers from 0 on")
     if found.kind == "figure":

@@ -6,6 +6,7 @@ is finished, and what it came to, is read from there and from nowhere else.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -66,6 +67,15 @@ def recipe_for(plan: RunPlan, choices: Choices = AS_THE_RECIPE) -> Recipe:
         device=choices.device,
         dataset=choices.datasets.get(plan.dataset),
     )
+
+
+def recipe_in(out: Path, plan: RunPlan, choices: Choices) -> Recipe:
+    """Return what a run trains, on as many lanes as it began with: a machine of more cores would choose others."""
+    recipe = recipe_for(plan, choices)
+    log = log_of(directory_of(out, plan))
+    if log is None or recipe.lanes is not None:
+        return recipe
+    return dataclasses.replace(recipe, lanes=log.header.scenario.lanes)
 
 
 def changes_of(plan: RunPlan, recipe: Recipe) -> tuple[str, ...]:

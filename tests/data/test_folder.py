@@ -160,3 +160,18 @@ def test_images_that_do_not_fit_in_memory_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(folder.np, "empty", full)
     with pytest.raises(UsageError, match=r"needs 0\.0 GiB of memory: give fewer or smaller images"):
         load(tmp_path)
+
+
+def test_a_single_class_is_refused(tmp_path):
+    """Every network would reach 100 % on it."""
+    write_folder(tmp_path, classes=("only",))
+    with pytest.raises(UsageError, match=r"has one class \('only'\), and nothing to tell it from"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "~nobody-of-this-name/images"])
+def test_a_path_that_cannot_be_looked_at_is_refused_in_one_line(path):
+    with pytest.raises(UsageError, match="cannot be looked at .*: give folder:PATH") as caught:
+        load(path)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300

@@ -49,6 +49,10 @@ SPOILED = {
     "no second moment": lambda s: first_weight(s).pop("exp_avg_sq"),
     "moments of no parameter": lambda s: s["components"][1]["optimizer"].update(q=first_weight(s)),
     "a generator cut short": lambda s: s["components"][1].update(generator=torch.zeros(3, dtype=torch.uint8)),
+    "weights that are none": lambda s: s["components"][1].update(weights=3),
+    "moments that are none": lambda s: s["components"][1].update(optimizer=3),
+    "a moment that is none": lambda s: first_weight(s).update(exp_avg=3),
+    "a generator that is none": lambda s: s["components"][1].update(generator=3),
     "no generator": lambda s: s["components"][1].update(generator=None),
 }
 

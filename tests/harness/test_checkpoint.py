@@ -3,6 +3,7 @@
 import errno
 import os
 import pickle
+import random
 
 import pytest
 import torch
@@ -21,6 +22,9 @@ def made(epoch=2):
     )
 
 
+WHOLE = {"format": "albench-checkpoint", "version": 1, **made()._asdict()}
+
+
 def test_what_is_written_is_read_again(tmp_path):
     assert checkpoint.read(tmp_path) is None
     for epoch in (1, 2):
@@ -29,6 +33,12 @@ def test_what_is_written_is_read_again(tmp_path):
     assert found._replace(state={}) == made()._replace(state={})
     assert torch.equal(found.state["weights"]["a"], torch.arange(3.0))
     assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
+
+
+def test_the_epochs_that_are_kept_are_told_without_reading_a_network(tmp_path):
+    assert checkpoint.epochs_kept(tmp_path) == 0
+    checkpoint.write(tmp_path, made(3))
+    assert checkpoint.epochs_kept(tmp_path) == 3
 
 
 def test_a_crash_while_writing_leaves_the_one_before(tmp_path, monkeypatch):
@@ -82,6 +92,23 @@ def test_a_spoiled_file_is_refused_in_one_line_and_runs_nothing(name, tmp_path, 
     assert not (tmp_path / "harm").exists()
 
 
+def test_whatever_bit_is_turned_over_nothing_but_a_line_comes_of_it(tmp_path):
+    """What a damaged pickle makes its reader do ends in errors of many kinds."""
+    checkpoint.write(tmp_path, made())
+    path, draws, told = tmp_path / FILE_NAME, random.Random(0), []
+    whole = path.read_bytes()
+    for _ in range(400):
+        damaged = bytearray(whole)
+        damaged[draws.randrange(60, len(whole))] ^= 1 << draws.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            checkpoint.read(tmp_path)
+        except UsageError as error:
+            told.append(str(error))
+    assert len(told) > 100
+    assert not [line for line in told if "\n" in line]
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -89,6 +116,12 @@ def test_a_spoiled_file_is_refused_in_one_line_and_runs_nothing(name, tmp_path, 
         ([], "is no checkpoint of `albench train`"),
         ({"format": "albench-checkpoint", "version": 2}, "version 2, this albench reads version 1"),
         ({"format": "albench-checkpoint", "version": 1}, "is not whole"),
+        ({**WHOLE, "settings": []}, "is not whole"),
+        ({**WHOLE, "settings": {}}, "is not whole"),
+        ({**WHOLE, "epoch": "2"}, "is not whole"),
+        ({**WHOLE, "epoch": 0}, "is not whole"),
+        ({**WHOLE, "minibatches": torch.ones(3)}, "is not whole"),
+        ({**WHOLE, "seconds": float("nan")}, "is not whole"),
     ],
 )
 def test_somebody_elses_file_is_refused(content, words, tmp_path):

@@ -266,6 +266,35 @@ def test_a_place_that_is_taken_is_left_alone(tmp_path):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == kept
 
 
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda state: state._replace(state={"format": "other"}), "does not fit this run .*: remove it to begin anew"),
+        (lambda state: state._replace(minibatches=7), "has done 7 mini-batches by epoch 1, and this run 23"),
+    ],
+)
+def test_a_checkpoint_that_is_not_of_this_run_is_named(tmp_path, spoil, words):
+    train(recipe(epochs=1), tmp_path)
+    checkpoint.write(tmp_path, spoil(checkpoint.read(tmp_path)))
+    with pytest.raises(UsageError, match=f"{checkpoint.FILE_NAME} {words}"):
+        train(recipe(epochs=2), tmp_path, resume=True)
+
+
+@pytest.mark.filterwarnings("ignore::albench.harness.records.RecordWarning")
+def test_a_run_that_lost_its_log_goes_on_without_it(tmp_path):
+    train(recipe(), tmp_path / "whole")
+    train(recipe(epochs=2), tmp_path / "lost")
+    log = tmp_path / "lost" / epoch_log.FILE_NAME
+    log.write_bytes(log.read_bytes()[100:])
+    with pytest.raises(UsageError, match="a run whose log is removed goes on from its checkpoint"):
+        train(recipe(), tmp_path / "lost", resume=True)
+    log.unlink()
+    train(recipe(), tmp_path / "lost", resume=True)
+    (tensors, _), (expected, _) = bits(tmp_path / "lost"), bits(tmp_path / "whole")
+    assert [name for name in expected if not torch.equal(tensors[name], expected[name])] == []
+    assert [one.epoch for one in epoch_log.read(tmp_path / "lost").epochs] == [3, 4]
+
+
 def test_another_runs_log_without_a_checkpoint_is_refused_too(tmp_path, monkeypatch):
     stop_at(monkeypatch, PLACES["while training"], 0)
     with pytest.raises(Stopped):

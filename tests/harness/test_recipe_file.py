@@ -108,7 +108,14 @@ WRONG = {
     "an unknown key of a method": ("[al]\nrate = 3", "mine.toml, al: unknown key 'rate'"),
     "data of a method": ('[al]\ndataset = "mnist"', "mine.toml, al: unknown key 'dataset'"),
     "a step that is none": ("rate_steps = [0.5]", "rate_steps is .*: give a list of tables, such as"),
-    "a step at an epoch": ("rate_steps = [{ at = 80, factor = 0.1 }]", "rate_steps is .*: give a list of tables"),
+    "a step at an epoch": ("rate_steps = [{ at = 80, factor = 0.1 }]", "at 80.0: give a share of all mini-batches"),
+    "a step that stops": ("rate_steps = [{ at = 0.5, factor = 0 }]", "has factor 0.0: give a number above 0"),
+    "an unknown key of a step": (
+        "rate_steps = [{ at = 0.5, factor = 0.1, to = 1 }]",
+        "rate_steps is .*: give a list of",
+    ),
+    "an unknown method": ("[all]\nwidth = 3", "mine.toml: unknown method 'all': did you mean 'al'"),
+    "a method that is no table": ("al = 3", r"mine.toml: al is 3: give a table, \[al\]"),
     "steps out of order": (
         "rate_steps = [{ at = 0.5, factor = 0.1 }, { at = 0.4, factor = 0.1 }]",
         "a step of the rate is at 0.4 and follows one at 0.5",

@@ -92,6 +92,7 @@ REFUSED = {
     "a scale of nothing": ("al", {"initial_scale": 0.0}, "initial scale is 0.0: give a number above 0 and below 100"),
     "a scale of no layer": ("bp", {"initial_scale": 2.0}, "it is of AL's sigmoid layers and BP has none, give 1"),
     "odd depth": ("al-ddp", {"hidden_layers": 3}, r"hidden layers is 3: AL \+ DDP folds an even number .* try 2 or 4"),
+    "the least depth": ("al", {"hidden_layers": 1}, "hidden layers is 1: AL folds an even number .* try 2$"),
     "odd depth with a bridge": ("bp", {"hidden_layers": 3, "bridge_width": 9}, "a bridge in the middle needs an even"),
 }
 

@@ -97,6 +97,8 @@ SPOILED = {
     "no optimizer": (lambda s: s.pop("optimizer"), "not whole"),
     "a weight less": (lambda s: s["weights"].pop("1.bias"), "other parameters or shapes"),
     "another shape": (lambda s: s["weights"].update({"1.bias": torch.zeros(2)}), "other parameters or shapes"),
+    "weights that are none": (lambda s: s.update(weights=[]), "other parameters or shapes"),
+    "moments that are none": (lambda s: s.update(optimizer=3), "does not fit"),
     "moments of nothing": (lambda s: s["optimizer"].update(q={}), "does not fit"),
 }
 

@@ -141,6 +141,14 @@ BAD = {
     "batch size": (["table2", "--batch-size", "0"], "batch size is 0"),
     "rate": (["table2", "--learning-rate", "-1"], "learning rate is -1.0"),
     "device": (["table2", "--device", "tpu"], "unknown device 'tpu'"),
+    "a number of components twice": (
+        ["table6", "--components", "1,2,1"],
+        "components are 1, 2, 1: give each number once",
+    ),
+    "a method's rate twice": (["table2", "--learning-rate", "al=1,al=2"], "give one rate for al"),
+    "a rate for nobody": (["table2", "--methods", "bp", "--learning-rate", "al=1e-3"], "known are bp"),
+    "a stand-in for nothing": (["table2", "--cifar", "digits"], "none of these runs is on it: leave it out"),
+    "too few instances": (["figure5", "--instances", "9"], "9 instances cannot be drawn: give at least 10"),
     "stand-in": (["table3", "--cifar", "cifer10", "--networks", "mlp"], "did you mean 'cifar10'"),
 }
 
@@ -154,3 +162,13 @@ def test_bad_input_is_one_line_and_status_2(case, tmp_path, capfd):
     assert words in told
     assert len(told.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_trained(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    result = reproduce("table2", "--networks", "mlp", "--seeds", "0", "--out", tmp_path / "file")
+    assert result.exit_code == 2
+    assert (
+        result.stderr
+        == f"albench: {tmp_path / 'file'} cannot be written (File exists): give another directory with --out\n"
+    )

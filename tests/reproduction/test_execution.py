@@ -4,10 +4,10 @@ import pytest
 from rich.console import Console
 
 from albench.errors import UsageError
-from albench.harness import checkpoint, epoch_log
-from albench.reproduction import execution
+from albench.harness import checkpoint, epoch_log, recipe
+from albench.reproduction import execution, metafeatures
 from albench.reproduction.plan import planned_runs
-from albench.reproduction.runs import Choices, directory_of, epochs_done, reached, recipe_for
+from albench.reproduction.runs import Choices, directory_of, epochs_done, reached, read_distances, recipe_for
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("tiny_recipes")]
 PLANS = planned_runs("table2", seeds=[0], networks=["mlp"])
@@ -88,6 +88,25 @@ def test_other_settings_are_refused_before_anything_is_trained(tmp_path):
         execution.refuse_others(PLANS, Choices(epochs=5), tmp_path)
 
 
+def test_runs_go_on_where_there_are_other_cores(tmp_path, tiny_recipes, monkeypatch):
+    """Lanes are the machine's choice: who has another one could neither show nor finish what lies there."""
+    file = tiny_recipes / "mnist-mlp.toml"
+    file.write_text(file.read_text().replace("lanes = 1\n", ""))
+    choices = Choices(device="cpu")
+    monkeypatch.setattr(recipe, "usable_cores", lambda: 2)
+    whole = tmp_path / "whole"
+    train(PLANS[:2], whole, choices)
+    for plan in PLANS[:2]:
+        stopped_before_the_last_checkpoint(plan, tmp_path, monkeypatch, choices)
+    monkeypatch.setattr(recipe, "usable_cores", lambda: 1)
+    execution.refuse_others(PLANS, choices, tmp_path)
+    train(PLANS[:2], tmp_path, choices)
+    for plan in PLANS[:2]:
+        found, expected = (epoch_log.read(directory_of(out, plan)) for out in (tmp_path, whole))
+        assert [one.losses for one in found.epochs] == [one.losses for one in expected.epochs]
+        assert (found.header.lanes, len(found.resumed)) == (2, 1)
+
+
 def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(tmp_path):
     train(PLANS[:1], tmp_path)
     (directory_of(tmp_path, PLANS[0]) / checkpoint.FILE_NAME).unlink()
@@ -96,3 +115,39 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(tmp_path
     assert outlook(tmp_path).plans == PLANS
     train(PLANS[:1], tmp_path)
     assert epochs_done(directory_of(tmp_path, PLANS[0])) == 2
+
+
+def stopped_before_the_last_checkpoint(plan, out, monkeypatch, choices=CHOICES):
+    """Train a run to its last line, which its checkpoint does not come to."""
+    write = checkpoint.write
+
+    def stopping(directory, state):
+        if state.epoch == 2:
+            raise KeyboardInterrupt
+        write(directory, state)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(checkpoint, "write", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            train([plan], out, choices)
+    assert (epochs_done(directory_of(out, plan)), checkpoint.epochs_kept(directory_of(out, plan))) == (2, 1)
+
+
+def test_a_log_that_is_ahead_of_its_checkpoint_is_enough_for_a_table_of_accuracies_alone(tmp_path, monkeypatch):
+    """Table 7 and the figures look into the network, which that log's last epoch is not in yet."""
+    plan = PLANS[0]
+    stopped_before_the_last_checkpoint(plan, tmp_path, monkeypatch)
+
+    def left(kind):
+        return execution.outlook([plan], CHOICES, tmp_path, data_dir=None, kind=kind).plans
+
+    assert [left(kind) for kind in ("accuracy", "depth", "distances", "figure")] == [(), (), (plan,), (plan,)]
+    metafeatures.find_distances([plan], CHOICES, tmp_path, data_dir=None)
+    assert read_distances(directory_of(tmp_path, plan), 2) is None
+    train([plan], tmp_path)
+    assert left("figure") == ()
+    metafeatures.find_distances([plan], CHOICES, tmp_path, data_dir=None)
+    (directory_of(tmp_path, plan) / checkpoint.FILE_NAME).unlink()
+    assert left("distances") == (), "what was found lies beside it"
+    assert left("figure") == (plan,)
+    metafeatures.find_distances([plan], CHOICES, tmp_path, data_dir=None)
