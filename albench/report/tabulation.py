@@ -277,8 +277,8 @@ def _by_depth(
 
 
 def interval_cell(interval: Interval | None, show: Callable[[float], str] = number) -> Cell:
-    """Return an estimate with its interval as detail."""
-    if interval is None:
+    """Return an estimate with its interval as detail; a dash alone where there is no estimate."""
+    if interval is None or math.isnan(interval.estimate):
         return Cell(NO_CELL)
     return number_cell(interval.estimate, show, ends(scaled(interval, 100.0) if show is percent else interval))
 
