@@ -11,6 +11,7 @@ from albench.harness.scenario import Scenario
 from albench.report import Findings, find, side_by_side
 from albench.report.accuracy import depth_gap
 from albench.report.answers import headline
+from albench.report.origin import trust_sentence
 from albench.report.page import page_html
 from albench.report.regimes import Regime
 from albench.report.side_by_side import pair_tables
@@ -297,3 +298,19 @@ def test_facts_of_a_foreign_type_are_shown_and_break_nothing(value: object) -> N
     assert "Environment" in page
     both = side_by_side(("a", records, ()), ("b", [made_up.record(made_up.IDLE, seconds=1.0)], ()))
     assert pair_tables(both)
+
+
+def test_machines_that_are_pooled_are_told_in_the_first_screen_and_among_the_remarks() -> None:
+    """A verdict over the times of two machines may be a verdict on the machines."""
+    other = made_up.ENVIRONMENT | {"cpu": "Another CPU", "usable_cores": 64}
+    law = {("al", "fused", 1): made_up.SMALL["al", "fused", 1]}
+    records = made_up.sweep(law, width=32, batch_size=16)
+    pooled = [made_up.record(r.scenario, seconds=r.seconds, round=r.round, environment=other) for r in records[::2]]
+    both = ("Made-up CPU, 2 cores", "Another CPU, 64 cores")
+    found = find(records[1::2] + pooled)
+    assert found.machines == both
+    assert "of 2 machines, pooled: Made-up CPU, 2 cores; Another CPU, 64 cores." in trust_sentence(found)
+    assert "may be the machines" in found.remarks[0].text
+    alone = find(records)
+    assert "pooled" not in trust_sentence(alone)
+    assert not any("machines" in remark.text for remark in alone.remarks)
