@@ -31,6 +31,9 @@ OPTIONS: dict[str, Callable[[object], str]] = {
 }
 """Scenario fields that neither the regime nor the series' name holds, and how a name says them when they are varied."""
 
+ORDINARY = {"network": "mlp", "precision": "float32", "bridge": "flat"}
+"""What goes without saying in a title; a page of CNNs alone would else not say so anywhere."""
+
 
 def regimes_of(records: Iterable[Record]) -> list[Regime]:
     """Group measured records of time sweeps into regimes, small work first."""
@@ -44,7 +47,7 @@ def regimes_of(records: Iterable[Record]) -> list[Regime]:
 
 
 def titles_of(works: Sequence[Work]) -> dict[Work, str]:
-    """Return a title for each work: width and batch, and whatever else tells them apart."""
+    """Return a title for each work: width and batch, whatever is out of the ordinary, and what tells them apart."""
 
     def varies(name: str) -> bool:
         return len({getattr(work, name) for work in works}) > 1
@@ -52,8 +55,12 @@ def titles_of(works: Sequence[Work]) -> dict[Work, str]:
     titles = {}
     for work in works:
         parts = [f"width {work.width}", f"batch {work.batch_size}"]
-        parts += [str(getattr(work, name)) for name in ("network", "dataset", "precision", "device") if varies(name)]
-        if varies("bridge"):
+        parts += [
+            str(getattr(work, name))
+            for name in ("network", "dataset", "precision", "device")
+            if varies(name) or (name in ORDINARY and getattr(work, name) != ORDINARY[name])
+        ]
+        if varies("bridge") or work.bridge != ORDINARY["bridge"]:
             parts.append(f"{work.bridge} bridges")
         if varies("bridge_width"):
             parts.append(f"bridges of {work.bridge_width} units" if work.bridge_width else "one-layer bridges")

@@ -152,6 +152,20 @@ def test_a_regime_says_what_else_tells_it_apart() -> None:
     assert titles == ["width 32, batch 16, float32", "width 32, batch 16, float64"]
 
 
+def test_what_is_out_of_the_ordinary_is_said_where_nothing_else_was_measured() -> None:
+    scenario = Scenario(
+        method="al", engine="serial", hidden_layers=8, width=32, batch_size=16, minibatches=20, network="cnn"
+    )
+    plain = dataclasses.replace(scenario, network="mlp")
+    pooled = dataclasses.replace(scenario, bridge="pooled", precision="float64")
+    titles = [find([made_up.record(one, seconds=1.0)]).regimes[0].title for one in (plain, scenario, pooled)]
+    assert titles == [
+        "width 32, batch 16",
+        "width 32, batch 16, cnn",
+        "width 32, batch 16, cnn, float64, pooled bridges",
+    ]
+
+
 def test_accuracy_is_a_mean_over_seeds_and_deep_failure_is_noticed(findings: Findings) -> None:
     accuracy = findings.accuracy_of(small(findings))
     assert accuracy is not None
@@ -189,7 +203,10 @@ def test_flat_and_pooled_bridges_are_two_kinds_of_work() -> None:
         for bridge, seconds in (("flat", 6.0), ("pooled", 2.0))
     ]
     found = {regime.title: regime.series[0].points[0].seconds.estimate for regime in find(records).regimes}
-    assert found == {"width 256, batch 32, flat bridges": 6.0, "width 256, batch 32, pooled bridges": 2.0}
+    assert found == {
+        "width 256, batch 32, cnn, flat bridges": 6.0,
+        "width 256, batch 32, cnn, pooled bridges": 2.0,
+    }
 
 
 def test_a_seed_that_ran_twice_counts_once() -> None:
