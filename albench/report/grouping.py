@@ -135,7 +135,7 @@ def _points(records: Sequence[Record], seconds: Sequence[float]) -> tuple[Point,
             Point(
                 hidden_layers=hidden_layers,
                 minibatches=minibatches,
-                instances=last.instances or last.scenario.instances,
+                instances=last.scenario.instances,
                 seconds=spread([value for _, value in pairs]),
                 rounds=len(pairs),
                 lanes=last.lanes,
@@ -161,7 +161,7 @@ def _series(name: str, records: Sequence[Record]) -> Series:
         lanes=scenario.lanes,
         points=_points(records, seconds),
         verdict=judge(
-            [record.instances for record in records],
+            [record.scenario.instances for record in records],
             [record.scenario.hidden_layers for record in records],
             seconds,
             lanes,
@@ -186,7 +186,9 @@ def _projected(name: str, records: Sequence[Record]) -> Series:
             for lanes in [max(1, point.hidden_layers // 2)]
         ),
         verdict=judge(
-            [record.instances for record in sources], [record.scenario.hidden_layers for record in sources], seconds
+            [record.scenario.instances for record in sources],
+            [record.scenario.hidden_layers for record in sources],
+            seconds,
         ),
         projected=True,
     )

@@ -152,6 +152,14 @@ def test_a_regime_says_what_else_tells_it_apart() -> None:
     assert titles == ["width 32, batch 16, float32", "width 32, batch 16, float64"]
 
 
+def test_a_record_that_does_not_say_its_instances_has_those_of_its_case() -> None:
+    records = made_up.sweep(made_up.SMALL, width=32, batch_size=16)
+    silent = [made_up.record(r.scenario, seconds=r.seconds, round=r.round, instances=0) for r in records]
+    assert [series.verdict for series in find(silent).regimes[0].series] == [
+        series.verdict for series in find(records).regimes[0].series
+    ]
+
+
 def test_what_is_out_of_the_ordinary_is_said_where_nothing_else_was_measured() -> None:
     scenario = Scenario(
         method="al", engine="serial", hidden_layers=8, width=32, batch_size=16, minibatches=20, network="cnn"
