@@ -134,9 +134,10 @@ def find(records: Sequence[Record], sweep_ends: Sequence[SweepEnd] = ()) -> Find
     No record at all is a `UsageError`; nothing but failures is a finding.
     """
     off_pace = _off_pace(flags(records))
-    records = latest(records)
+    given, records = len(records), latest(records)
     if not records:
-        raise UsageError("no measured record in an empty list: run a suite first, for example `albench quickstart`")
+        what = f"only controls in {counted(given, 'record')}" if given else "no measured record in an empty list"
+        raise UsageError(f"{what}: run a suite first, for example `albench quickstart`")
     good = [record for record in records if is_measured(record)]
     timed = [record for record in good if record.scenario.purpose == "time"]
     trained = [record for record in good if record.scenario.purpose == "accuracy"]

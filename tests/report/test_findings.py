@@ -297,6 +297,8 @@ def test_only_failures_are_findings_too() -> None:
 def test_nothing_at_all_is_refused() -> None:
     with pytest.raises(UsageError, match="no measured record"):
         find([])
+    with pytest.raises(UsageError, match="only controls in 1 record: run a suite"):
+        find([made_up.record(dataclasses.replace(made_up.IDLE, purpose="control"), seconds=1.0)])
 
 
 FOREIGN = (5, -1, 1e308, True, None, "two", [], ["a", 1], [[1]], [None], {"a": [1]}, [{"name": [1]}])
