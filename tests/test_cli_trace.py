@@ -29,6 +29,8 @@ def albench(*arguments):
         (["reports", "0123", "--method", "al"], "give a method"),
         (["reports"], "give both"),
         (["nosuite", "0123"], "unknown suite"),
+        (["depth", "0123", "--width", "16"], "--width is given with depth"),
+        (["depth", "0123", "--seed", "0"], "--seed is given with depth"),
         (["--method", "alx"], "did you mean 'al'"),
         (["--method", "al", "--engine", "thread"], "did you mean 'threads'"),
         (["--method", "al", "--lanes", "0"], "lanes is 0"),

@@ -164,7 +164,8 @@ def judge(n: ArrayLike, hidden_layers: ArrayLike, seconds: ArrayLike, lanes: Arr
         return fits[:, 1] + fits[:, 3] * depth
 
     def ratio(above: Array, below: Array) -> Array:
-        quotient: Array = np.divide(above, below, out=np.full(len(above), math.inf), where=below > 0)
+        nothing = np.where(above > 0, math.inf, math.nan)  # of nothing and nothing there is no ratio
+        quotient: Array = np.divide(above, below, out=nothing, where=below > 0)
         return quotient
 
     few, many = float(sweep.n.min()), float(sweep.n.max())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -27,3 +28,11 @@ MicrobatchesOption = Annotated[
 ]
 DeviceOption = Annotated[str, typer.Option(help="Where to run: cpu or cuda.")]
 SeedOption = Annotated[int, typer.Option(help="Seed of weights and data order.")]
+
+
+def typed(context: typer.Context, names: Iterable[str]) -> list[str]:
+    """Return the options of these parameters that were typed, as they are typed; defaults are not among them."""
+    sources = {name: context.get_parameter_source(name) for name in names}
+    return [
+        f"--{name.replace('_', '-')}" for name, source in sources.items() if source and source.name == "COMMANDLINE"
+    ]

@@ -22,6 +22,7 @@ from albench.commands.options import (
     NoProgressOption,
     SeedOption,
     WidthOption,
+    typed,
 )
 from albench.console import command, one_line_errors, out
 from albench.errors import UsageError
@@ -33,6 +34,19 @@ from albench.harness.time_limit import time_limit
 
 LIMIT_SECONDS = 600.0
 """Of a traced run: compiling takes half a minute, and nobody waits longer for a picture."""
+CASE_OPTIONS = (
+    "dataset",
+    "engine",
+    "hidden_layers",
+    "width",
+    "bridge_width",
+    "batch_size",
+    "lanes",
+    "microbatches",
+    "device",
+    "seed",
+)
+"""What makes a case of `albench trace`; a recorded one has its own."""
 
 
 def train(
@@ -116,6 +130,7 @@ def _how_to_go_on(out_dir: Path | None) -> str:
 
 
 def trace(
+    context: typer.Context,
     source: Annotated[Path | None, typer.Argument(metavar="DIR", help="Records, or a suite, with a case…")] = None,
     key: Annotated[
         str | None, typer.Argument(metavar="KEY", help="…of this key, which `albench list SUITE` prints.")
@@ -144,6 +159,11 @@ def trace(
         if (method is None) == (source is None):
             raise UsageError("give a method with --method, or the directory (or suite) and the key of a case")
         if method is None:
+            if given := typed(context, CASE_OPTIONS):
+                raise UsageError(
+                    f"{given[0]} is given with {source}: a recorded case has that of its own, leave it out or give "
+                    "--method instead"
+                )
             plan = traceable.planned(traceable.recorded_case(source, key), minibatches)
         else:
             recipe = Recipe(

@@ -41,6 +41,9 @@ FILE_NAME = "records.jsonl"
 SHORTEST, LONGEST = 1e-9, 1e9
 """Seconds: a clock's tick, and thirty years."""
 
+COUNTS = ("instances", "effective_parameters", "affiliated_parameters", "flops_per_minibatch", "peak_memory_bytes")
+"""Fields that count something."""
+
 Status = Literal["measured", "failed", "timed-out", "out-of-memory", "skipped"]
 
 
@@ -123,6 +126,16 @@ class Record(msgspec.Struct, kw_only=True, frozen=True, tag_field="format", tag=
         for name in ("lanes", "components"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name} is {value}: at least 1 there must have been")
+        for name in COUNTS:
+            if (value := getattr(self, name)) is not None and value < 0:
+                raise ValueError(f"{name} is {value}: there is no less than nothing")
+        curve = [point.accuracy for point in self.learning_curve or ()]
+        for share in (self.accuracy, *curve):
+            if share is not None and not 0 <= share <= 1:
+                raise ValueError(f"accuracy is {share}: a share is from 0 to 1")
+        for point in self.learning_curve or ():
+            if not 0 <= point.seconds <= LONGEST:
+                raise ValueError(f"learning_curve holds {point.seconds}: not the seconds of a training")
 
 
 class RecordWarning(RuntimeWarning):

@@ -37,6 +37,8 @@ class AccuracyPoint:
     learning_rates: tuple[float, ...]
     seconds: float
     """Mean wall seconds of the training."""
+    effective_parameters: int | None = None
+    """Parameters that its predictions use; None: the records do not say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +205,7 @@ def _points(records: Sequence[Record]) -> tuple[AccuracyPoint, ...]:
                 seeds=len(seeds),
                 learning_rates=tuple(sorted({record.scenario.learning_rate for record in found})),
                 seconds=fmean(record.seconds or 0.0 for record in found),
+                effective_parameters=found[-1].effective_parameters,
             )
         )
     return tuple(points)

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from albench.analysis.quality import summary
+from albench.analysis.surroundings import machines
 from albench.errors import UsageError
 from albench.harness.concerns import quality_warnings
 from albench.harness.control import Flag, flags, latest
@@ -31,7 +32,7 @@ from albench.report.regimes import Regime, Work
 from albench.report.resources import WorkResources, resources_of
 from albench.report.sizes import BatchSweep, SizeMap, batch_sweeps_of, size_maps_of
 from albench.report.usage import Usage, usages_of
-from albench.report.words import counted, ends, number, percent
+from albench.report.words import counted, ends, number, percent, spelt
 
 GIBIBYTE = 2**30
 SEEDS_SHOWN = 10
@@ -78,6 +79,8 @@ class Findings:
     """What was busy during the telling runs."""
     environment: tuple[Fact, ...]
     """The machine and the versions; a fact with several values is not the same in all records."""
+    machines: tuple[str, ...]
+    """Each machine that something was measured on; several are pooled here."""
     suites: tuple[str, ...]
     seeds: tuple[int, ...]
     order_seeds: tuple[int, ...]
@@ -131,13 +134,15 @@ def find(records: Sequence[Record], sweep_ends: Sequence[SweepEnd] = ()) -> Find
     No record at all is a `UsageError`; nothing but failures is a finding.
     """
     off_pace = _off_pace(flags(records))
-    records = latest(records)
+    given, records = len(records), latest(records)
     if not records:
-        raise UsageError("no measured record in an empty list: run a suite first, for example `albench quickstart`")
+        what = f"only controls in {counted(given, 'record')}" if given else "no measured record in an empty list"
+        raise UsageError(f"{what}: run a suite first, for example `albench quickstart`")
     good = [record for record in records if is_measured(record)]
     timed = [record for record in good if record.scenario.purpose == "time"]
     trained = [record for record in good if record.scenario.purpose == "accuracy"]
     starts = sorted(record.started_at for record in records)
+    found = machines(record.environment for record in good)
     # Whoever is on a share of a GPU meets others in contests: a line of time against depth, beside the whole card or
     # other numbers of shares, would compare hardware.
     regimes = tuple(regimes_of([record for record in timed if record.scenario.lane_kind == "stream"]))
@@ -148,6 +153,7 @@ def find(records: Sequence[Record], sweep_ends: Sequence[SweepEnd] = ()) -> Find
         learning=tuple(learning_curves_of(trained)),
         failures=tuple(failures_of(records)),
         remarks=(
+            *_mixed_machines(found),
             *off_pace,
             *[Remark(text=line, scenarios=()) for line in summary(quality_warnings(records))],
             *_input_shares(good),
@@ -164,6 +170,7 @@ def find(records: Sequence[Record], sweep_ends: Sequence[SweepEnd] = ()) -> Find
         size_maps=tuple(size_maps_of(regimes)),
         usages=tuple(usages_of(regimes, timed)),
         environment=tuple(_environment(records)),
+        machines=found,
         suites=tuple(sorted({record.suite for record in records if record.suite})),
         seeds=tuple(sorted({record.scenario.seed for record in records})),
         order_seeds=tuple(sorted({record.order_seed for record in records if record.order_seed is not None})),
@@ -173,6 +180,19 @@ def find(records: Sequence[Record], sweep_ends: Sequence[SweepEnd] = ()) -> Find
         started_first=starts[0],
         started_last=starts[-1],
     )
+
+
+def _mixed_machines(found: Sequence[str]) -> list[Remark]:
+    """Times that pool several machines: what differs between them may be the machines."""
+    if len(found) < 2:
+        return []
+    return [
+        Remark(
+            text=f"measurements of {counted(len(found), 'machine')} are pooled ({spelt(found)}), so what differs "
+            "between times may be the machines: report the records of each alone, or two of them side by side",
+            scenarios=(),
+        )
+    ]
 
 
 def _off_pace(flagged: Sequence[Flag]) -> list[Remark]:

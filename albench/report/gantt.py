@@ -114,11 +114,13 @@ def gantt(trace: Trace) -> Drawing:
 
 def caption_of(trace: Trace, best: Sequence[Span]) -> str:
     """Return both bubble shares and makespans in words, and what a span is. `best`: the ideal spans of the trace."""
-    measured, least = (number(1e3 * makespan_seconds(spans)) for spans in (trace.spans, best))
+    seconds = [makespan_seconds(spans) for spans in (trace.spans, best)]
+    measured, least = (number(1e3 * one) for one in seconds)
+    longer = "The ideal is the longer: it replays medians, and on average these spans were shorter. "
     return (
         f"Bubble (share of the lanes' time in which nothing runs): measured {percent(bubble_share(trace.spans), 1)}, "
         f"ideal {percent(bubble_share(best), 1)}. First start to last end: measured {measured} ms, ideal {least} ms. "
-        f"{UNITS[trace.unit]}"
+        f"{longer if measured != least and seconds[0] < seconds[1] else ''}{UNITS[trace.unit]}"
     )
 
 

@@ -32,6 +32,9 @@ OPTIONS: dict[str, Callable[[object], str]] = {
 }
 """Scenario fields that neither the regime nor the series' name holds, and how a name says them when they are varied."""
 
+ORDINARY = {"network": "mlp", "precision": "float32", "bridge": "flat"}
+"""What goes without saying in a title; a page of CNNs alone would else not say so anywhere."""
+
 
 def regimes_of(records: Iterable[Record]) -> list[Regime]:
     """Group measured records of time sweeps into regimes, small work first."""
@@ -45,7 +48,7 @@ def regimes_of(records: Iterable[Record]) -> list[Regime]:
 
 
 def titles_of(works: Sequence[Work]) -> dict[Work, str]:
-    """Return a title for each work: width and batch, and whatever else tells them apart."""
+    """Return a title for each work: width and batch, whatever is out of the ordinary, and what tells them apart."""
 
     def varies(name: str) -> bool:
         return len({getattr(work, name) for work in works}) > 1
@@ -53,8 +56,12 @@ def titles_of(works: Sequence[Work]) -> dict[Work, str]:
     titles = {}
     for work in works:
         parts = [f"width {work.width}", f"batch {work.batch_size}"]
-        parts += [str(getattr(work, name)) for name in ("network", "dataset", "precision", "device") if varies(name)]
-        if varies("bridge"):
+        parts += [
+            str(getattr(work, name))
+            for name in ("network", "dataset", "precision", "device")
+            if varies(name) or (name in ORDINARY and getattr(work, name) != ORDINARY[name])
+        ]
+        if varies("bridge") or work.bridge != ORDINARY["bridge"]:
             parts.append(f"{work.bridge} bridges")
         if varies("bridge_width"):
             parts.append(f"bridges of {work.bridge_width} units" if work.bridge_width else "one-layer bridges")
@@ -129,7 +136,7 @@ def _points(records: Sequence[Record], seconds: Sequence[float]) -> tuple[Point,
             Point(
                 hidden_layers=hidden_layers,
                 minibatches=minibatches,
-                instances=last.instances or last.scenario.instances,
+                instances=last.scenario.instances,
                 seconds=spread([value for _, value in pairs]),
                 rounds=len(pairs),
                 lanes=last.lanes,
@@ -155,7 +162,7 @@ def _series(name: str, records: Sequence[Record]) -> Series:
         lanes=scenario.lanes,
         points=_points(records, seconds),
         verdict=judge(
-            [record.instances for record in records],
+            [record.scenario.instances for record in records],
             [record.scenario.hidden_layers for record in records],
             seconds,
             lanes,
@@ -180,7 +187,9 @@ def _projected(name: str, records: Sequence[Record]) -> Series:
             for lanes in [max(1, point.hidden_layers // 2)]
         ),
         verdict=judge(
-            [record.instances for record in sources], [record.scenario.hidden_layers for record in sources], seconds
+            [record.scenario.instances for record in sources],
+            [record.scenario.hidden_layers for record in sources],
+            seconds,
         ),
         projected=True,
     )

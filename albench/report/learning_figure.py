@@ -71,9 +71,15 @@ def learning_drawing(regime: Regime | None, accuracy: Accuracy, tag: str) -> Dra
             else "Higher is better. "
         )
         + f"Accuracy is on instances that were never trained on, after {kind}{scatter}.",
-        limits="It does not show the best that either method can do: both train by one stated recipe, and none was "
-        "tuned for each depth."
-        if accuracy.trained_to_the_end
-        else "It does not show how well the networks can learn: these runs stop after a few mini-batches.",
+        limits=_limits(accuracy),
         work=accuracy.work,
     )
+
+
+def _limits(accuracy: Accuracy) -> str:
+    """Say what the figure does not show."""
+    if not accuracy.trained_to_the_end:
+        return "It does not show how well the networks can learn: these runs stop after a few mini-batches."
+    recipes = {(point.minibatches, point.learning_rates) for one in accuracy.series for point in one.longest}
+    trained = "one stated recipe, and none was tuned for each depth" if len(recipes) == 1 else "the stated recipes only"
+    return f"It does not show the best that either method can do: both train by {trained}."

@@ -6,13 +6,16 @@ import re
 from collections import Counter
 
 from albench.report.findings import Findings, seeds_told
-from albench.report.words import counted, listed
+from albench.report.words import counted, listed, spelt
 
 
 def trust_sentence(findings: Findings) -> str:
     """Say in one line what the answer rests on."""
     parts = [f"{counted(findings.measured, 'measurement')} of {counted(findings.records, 'record')}"]
     parts.append(f"data: {listed(findings.datasets)}")
+    if len(findings.machines) > 1:
+        parts.append(f"of {counted(len(findings.machines), 'machine')}, pooled: {spelt(findings.machines, most=4)}")
+        return "; ".join(parts) + "."
     facts = {fact.name: fact.values[0][0] for fact in findings.environment}
     if any(work.device == "cuda" for work in findings.works):
         names = Counter(value for name, value in facts.items() if re.fullmatch(r"gpus \d+: name", name))

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 from albench.analysis.complexity import PIPELINE_SHARE, PRODUCT_SHARE
-from albench.methods import FOLDED
 from albench.report import tabulation, verdict_tables
 from albench.report.accuracy import Accuracy, depth_gap
 from albench.report.answers import (
@@ -32,6 +31,7 @@ from albench.report.contest_words import contest_answer, contest_sentence, fairn
 from albench.report.contests import Contest
 from albench.report.drawing import Drawing
 from albench.report.extent import LISTED, further_table, left_out_words, rows_shown, split
+from albench.report.fairness import fairness_sentences
 from albench.report.findings import Findings
 from albench.report.grouping import LAUNCH_BOUND_SHARE
 from albench.report.learning_curves import time_to_accuracy_sentences, time_to_accuracy_tables
@@ -42,7 +42,7 @@ from albench.report.resources import resource_table
 from albench.report.tables import Table, shortened
 from albench.report.templating import rendered
 from albench.report.traces import NO_TRACES, Traces
-from albench.report.words import counted, listed, number, percent, spelt
+from albench.report.words import counted, listed, number, percent
 from albench.schedule import pipelined, serial
 
 STAIRCASE_COMPONENTS, STAIRCASE_MINIBATCHES = 3, 5
@@ -80,7 +80,7 @@ def page_html(
         projected=any(regime.projected for regime in shown.sweeps),
         verdict_words=_verdict_words(),
         tones=TONES,
-        fairness=_fairness(findings),
+        fairness=fairness_sentences(findings),
         told_failures=len(findings.failures) - len(shown.other_failures),
         failures=tabulation.failure_table(shown.other_failures),
         environment=tabulation.environment_table(findings),
@@ -274,49 +274,3 @@ def _verdict_words() -> list[tuple[str, str]]:
             "straddle a threshold.",
         ),
     ]
-
-
-def _fairness(findings: Findings) -> list[str]:
-    """Say what makes the comparison fair and what limits it."""
-    series = [one for regime in findings.regimes for one in regime.series]
-    al = list(dict.fromkeys(one.name for one in series if one.method in FOLDED))
-    bp = list(dict.fromkeys(one.name for one in series if one.method not in FOLDED))
-    sentences = [
-        "The same network depth and width, the same mini-batches, the same optimizer (Adam) and arithmetic on both "
-        f"sides. {_parameter_words(findings)}",
-        "Part of AL's parameters serves training only: they cost time and memory, which is counted, but do not make "
-        "the prediction any richer.",
-        "Every case ran in a process of its own; data lay ready in memory; the clock ran from an empty to a drained "
-        "pipeline, optimizer included, evaluation excluded.",
-    ]
-    if al and bp:
-        sentences.append(
-            f"AL's side brought {spelt(al)}. The other side brought {spelt(bp)}. “Fastest” is picked after "
-            "the fact at each depth, for both sides alike, so with close rivals it flatters the side that has more of "
-            "them."
-        )
-        sentences.append(
-            "BP with several threads splits each single operation over the same processor cores that AL's lanes use: "
-            "what a user would do with this hardware otherwise."
-        )
-    elif not bp:
-        sentences.append("BP was not measured here, so this report cannot say whether AL is faster than it.")
-    return sentences
-
-
-def _parameter_words(findings: Findings) -> str:
-    """Say whether both sides predict with equally many parameters."""
-    pairs = [
-        (al.effective_parameters, bp.effective_parameters)
-        for regime in findings.regimes
-        for depth in regime.depths
-        for al in (regime.first_at("al", depth),)
-        for bp in (regime.first_at("bp", depth),)
-        if al and bp and al.effective_parameters and bp.effective_parameters
-    ]
-    if not pairs:
-        return "The records do not name the parameters of both sides."
-    if all(al == bp for al, bp in pairs):
-        return "Both predict with exactly as many parameters as each other, at every depth."
-    most = max(max(al, bp) / min(al, bp) - 1 for al, bp in pairs)
-    return f"They predict with parameters that differ by {percent(most, 1)} at most; the table says which has more."

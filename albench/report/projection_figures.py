@@ -97,17 +97,26 @@ def _speed_drawing(projection: Projection, name: str) -> Drawing:
         more += " Solid marks were measured, with the interval of the median; they stand a little to the right."
     if any(curve.is_bound for curve in projection.curves):
         more += " Curves marked as at most take small matrix products for as efficient as large ones."
+    reference = "BP on one" if "bp" in projection.methods else "one alone"
+    choice = larger = ""
+    if projection.has_pipelines:
+        choice = (
+            " A pipeline of BP shows its best M, of those that were measured or asked for; the table has it for every "
+            "mark."
+        )
+        larger = (
+            "; and on many lanes a pipeline of BP would be given larger mini-batches, cut into more microbatches, than "
+            "were measured"
+        )
     return drawing_of(
         figure,
         name=name,
         title=f"Projected speed on more lanes, {heading(projection)}",
         alt=" ".join([f"Projected, times as fast as {projection.reference}: {'; '.join(told)}.", *chosen]),
         reading="Dashed and hollow is projected: measured times, replayed on more lanes. Higher is faster; on the "
-        "dotted line K lanes are K times as fast as BP on one. A pipeline of BP shows its best M, "
-        f"of those that were measured or asked for; the table has it for every mark.{more}",
+        f"dotted line K lanes are K times as fast as {reference}.{choice}{more}",
         limits="It does not show accuracy: AL learns by other objectives than the rest. It takes lanes for equally "
-        "fast however many there are, which no real machine's are; and on many lanes a pipeline of BP would be given "
-        "larger mini-batches, cut into more microbatches, than were measured.",
+        f"fast however many there are, which no real machine's are{larger}.",
         work=projection.work,
     )
 

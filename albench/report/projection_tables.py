@@ -70,8 +70,12 @@ def speed_table(projection: Projection) -> Table:
         ),
         note=" ".join(
             [
-                "In brackets the bubble, the share of the lanes' time in which they wait, and a pipeline's M: on each "
-                "number of lanes the best of those that were measured or asked for.",
+                "In brackets the bubble, the share of the lanes' time in which they wait"
+                + (
+                    ", and a pipeline's M: on each number of lanes the best of those that were measured or asked for."
+                    if projection.has_pipelines
+                    else "."
+                ),
                 *[f"{end}." for end in _ends(projection, methods)],
                 *[words for method in methods for words in fall_words(projection, method)],
                 *(

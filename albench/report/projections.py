@@ -15,6 +15,7 @@ from functools import cached_property
 
 from albench.analysis.link import FREE, Link
 from albench.analysis.projection import TURNS, Projected, deeper, on_lanes, stages_on_lanes
+from albench.analysis.surroundings import machines
 from albench.errors import UsageError
 from albench.harness.records import Record
 from albench.methods import method_named
@@ -23,7 +24,7 @@ from albench.report.grouping import titles_of
 from albench.report.projection_checks import Check, checks_of, handed_on_bytes, row_bytes
 from albench.report.projection_sources import STAGE_ENGINES, Microbatches, Sources, Tasks, sources_of
 from albench.report.regimes import Work
-from albench.report.words import counted, listed, number
+from albench.report.words import counted, listed, number, spelt
 
 DEFAULT_LANES = tuple(2**power for power in range(13))
 DEFAULT_MICROBATCHES = (1, 4, 8, 32)
@@ -121,6 +122,11 @@ class Projection:
         """The methods that are projected, in the program's order."""
         return tuple(dict.fromkeys(curve.method for curve in self.curves))
 
+    @property
+    def has_pipelines(self) -> bool:
+        """Whether pipelines of BP are projected, of which the number of microbatches is chosen."""
+        return any(curve.microbatches is not None for curve in self.curves)
+
     def best(self, method: str, lanes: int) -> tuple[Curve, Projected] | None:
         """Return the curve of a method that is fastest on just so many lanes; None where none has so many."""
         found = [
@@ -155,8 +161,8 @@ def projections_of(records: Sequence[Record], options: ProjectionOptions) -> lis
     depths = sorted({depth for one in usable for depth in _depths(one)})
     if options.hidden_layers is not None and options.hidden_layers not in depths:
         raise UsageError(
-            f"hidden layers is {options.hidden_layers}: no network of that depth was measured, give one of "
-            f"{', '.join(map(str, depths))}, or a deeper one with components"
+            f"hidden layers is {options.hidden_layers}: no network of that depth was measured, give "
+            f"{'one of ' if len(depths) > 1 else ''}{', '.join(map(str, depths))}, or a deeper one with components"
         )
     titles = titles_of(list(dict.fromkeys(one.place.work for one in usable)))
     places = [one.place.work for one in usable]
@@ -199,6 +205,11 @@ def _projection(sources: Sources, title: str, options: ProjectionOptions) -> Pro
         f"A lane is {sources.place.lane}, as fast as the one that was measured alone, however many there are.",
         _link_words(sources.place.work, options),
     ]
+    pooled = machines(record.environment for record in sources.records)
+    if len(pooled) > 1:
+        assumptions.insert(
+            0, f"Times of {counted(len(pooled), 'machine')} are taken for those of one: {spelt(pooled)}."
+        )
     missing: list[str] = []
     curves = []
     stages: list[tuple[Curve, Microbatches]] = []

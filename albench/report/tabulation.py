@@ -277,15 +277,15 @@ def _by_depth(
 
 
 def interval_cell(interval: Interval | None, show: Callable[[float], str] = number) -> Cell:
-    """Return an estimate with its interval as detail."""
-    if interval is None:
+    """Return an estimate with its interval as detail; a dash alone where there is no estimate."""
+    if interval is None or math.isnan(interval.estimate):
         return Cell(NO_CELL)
     return number_cell(interval.estimate, show, ends(scaled(interval, 100.0) if show is percent else interval))
 
 
 def _accuracy_row(name: str, points: Sequence[AccuracyPoint], depths: Sequence[int]) -> Row:
     """Return accuracies in percent by depth; how they were trained stands once where it is the same along the row."""
-    recipes = {point.hidden_layers: _recipe(point) for point in points}
+    recipes = {point.hidden_layers: _recipe(point, name) for point in points}
     same = len(set(recipes.values())) == 1
     cells = [Cell(name, recipes[points[0].hidden_layers] if same else "")]
     for depth in depths:
@@ -299,10 +299,11 @@ def _accuracy_row(name: str, points: Sequence[AccuracyPoint], depths: Sequence[i
     return Row(cells=tuple(cells))
 
 
-def _recipe(point: AccuracyPoint) -> str:
-    """Return how a point was trained."""
+def _recipe(point: AccuracyPoint, name: str) -> str:
+    """Return how a point was trained, without the rate where its series is named by that."""
     rates = ", ".join(f"{rate:g}" for rate in point.learning_rates)
-    return f"{counted(point.seeds, 'seed')}, N = {_whole(point.minibatches)}, rate {rates}"
+    words = f"{counted(point.seeds, 'seed')}, N = {_whole(point.minibatches)}"
+    return words if f"rate {rates}" in name else f"{words}, rate {rates}"
 
 
 def _whole(value: float) -> str:

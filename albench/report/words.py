@@ -33,7 +33,9 @@ def _superscript(exponent: int) -> str:
 
 
 def times(value: float) -> str:
-    """Return a ratio, such as "4.2×"."""
+    """Return a ratio, such as "4.2×"; a dash where there is none."""
+    if math.isnan(value):
+        return number(value)
     return f"{number(value, 3 if value >= 100 else 2)}×"
 
 

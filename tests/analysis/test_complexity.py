@@ -123,6 +123,15 @@ def test_a_time_that_does_not_grow_with_n_has_no_share():
     assert "does not grow with n" in verdict.reasons[0]
 
 
+def test_a_cost_that_is_nowhere_has_no_growth():
+    """Nothing at the deepest network over nothing at the shallowest is no infinite growth."""
+    n, depth, seconds = sweep(back_propagation)
+    verdict = judge(n, depth, np.ones_like(seconds))
+    assert verdict.complexity == "inconclusive"
+    assert math.isnan(verdict.growth.estimate)
+    assert math.isnan(verdict.exponent_depth.estimate)
+
+
 def test_intervals_of_the_product_share_cover_it():
     """A 95 % interval that holds 95 % of the time; 400 made-up sweeps leave ±2 % of luck."""
     truth = 0.35

@@ -301,11 +301,18 @@ def test_a_record_is_json_that_anyone_can_read():
         ({"task_seconds": [0.5, 0.0]}, "task_seconds holds 0"),
         ({"lanes": 0}, "lanes is 0"),
         ({"components": -3}, "components is -3"),
+        ({"instances": -12}, "instances is -12"),
+        ({"effective_parameters": -1}, "effective_parameters is -1"),
+        ({"accuracy": 1.01}, "accuracy is 1.01"),
+        ({"accuracy": -0.5}, "accuracy is -0.5"),
+        ({"accuracy": 1e300}, "accuracy is 1e\\+300"),
+        ({"learning_curve": [[12, 1.0, 0.5], [24, 2.0, 7.0]]}, "accuracy is 7"),
+        ({"learning_curve": [[12, -1.0, 0.5]]}, "learning_curve holds -1"),
     ],
     ids=lambda one: str(one)[:20],
 )
 def test_what_no_case_can_have_taken_is_a_damaged_line(changes, words, tmp_path):
-    """Reports divided by such numbers."""
+    """Reports divide by such numbers, or draw them."""
     good = msgspec.json.decode(msgspec.json.encode(record()))
     path = tmp_path / FILE_NAME
     path.write_bytes(msgspec.json.encode(good) + b"\n" + msgspec.json.encode(good | changes) + b"\n")

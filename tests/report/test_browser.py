@@ -111,3 +111,23 @@ def test_without_scripts_the_page_is_whole(browser: Browser, pages: dict[str, Pa
     assert len(names[True]) > 100
     assert names[True] == names[False]
     assert not any(node["role"]["value"] == "button" for node in texts[True]), "no button that does nothing"
+
+
+def test_on_paper_it_is_dark_on_white_and_nothing_but_the_bulk_is_folded(
+    browser: Browser, pages: dict[str, Path]
+) -> None:
+    """Whoever reads in dark mode prints too: light letters would be hard to read on paper."""
+    browser.open(pages["one run"], width=800, dark=True)
+    dark = {"name": "prefers-color-scheme", "value": "dark"}
+    browser.send("Emulation.setEmulatedMedia", media="print", features=[dark])
+    try:
+        names = "['--ink', '--soft', '--accent', '--card', '--good']"
+        colours = browser.run(f"{names}.map(one => getComputedStyle(document.documentElement).getPropertyValue(one))")
+        assert colours == ["#1f2328", "#57606a", "#0b5fad", "#f6f8fa", "#1a6b3c"]
+        folded = "[...document.querySelectorAll('details:not(.bulk) > :not(summary)')]"
+        heights = browser.run(f"{folded}.map(one => one.getBoundingClientRect().height)")
+        assert heights
+        assert min(heights) > 0
+        assert browser.run("[...document.querySelectorAll('.bulk')].every(one => one.offsetHeight === 0)")
+    finally:
+        browser.send("Emulation.setEmulatedMedia", media="")

@@ -11,6 +11,7 @@ from albench.harness.scenario import Scenario
 from albench.report import Findings, find, side_by_side
 from albench.report.accuracy import depth_gap
 from albench.report.answers import headline
+from albench.report.origin import trust_sentence
 from albench.report.page import page_html
 from albench.report.regimes import Regime
 from albench.report.side_by_side import pair_tables
@@ -151,6 +152,28 @@ def test_a_regime_says_what_else_tells_it_apart() -> None:
     assert titles == ["width 32, batch 16, float32", "width 32, batch 16, float64"]
 
 
+def test_a_record_that_does_not_say_its_instances_has_those_of_its_case() -> None:
+    records = made_up.sweep(made_up.SMALL, width=32, batch_size=16)
+    silent = [made_up.record(r.scenario, seconds=r.seconds, round=r.round, instances=0) for r in records]
+    assert [series.verdict for series in find(silent).regimes[0].series] == [
+        series.verdict for series in find(records).regimes[0].series
+    ]
+
+
+def test_what_is_out_of_the_ordinary_is_said_where_nothing_else_was_measured() -> None:
+    scenario = Scenario(
+        method="al", engine="serial", hidden_layers=8, width=32, batch_size=16, minibatches=20, network="cnn"
+    )
+    plain = dataclasses.replace(scenario, network="mlp")
+    pooled = dataclasses.replace(scenario, bridge="pooled", precision="float64")
+    titles = [find([made_up.record(one, seconds=1.0)]).regimes[0].title for one in (plain, scenario, pooled)]
+    assert titles == [
+        "width 32, batch 16",
+        "width 32, batch 16, cnn",
+        "width 32, batch 16, cnn, float64, pooled bridges",
+    ]
+
+
 def test_accuracy_is_a_mean_over_seeds_and_deep_failure_is_noticed(findings: Findings) -> None:
     accuracy = findings.accuracy_of(small(findings))
     assert accuracy is not None
@@ -188,7 +211,10 @@ def test_flat_and_pooled_bridges_are_two_kinds_of_work() -> None:
         for bridge, seconds in (("flat", 6.0), ("pooled", 2.0))
     ]
     found = {regime.title: regime.series[0].points[0].seconds.estimate for regime in find(records).regimes}
-    assert found == {"width 256, batch 32, flat bridges": 6.0, "width 256, batch 32, pooled bridges": 2.0}
+    assert found == {
+        "width 256, batch 32, cnn, flat bridges": 6.0,
+        "width 256, batch 32, cnn, pooled bridges": 2.0,
+    }
 
 
 def test_initial_weights_of_two_scales_are_two_series() -> None:
@@ -285,6 +311,8 @@ def test_only_failures_are_findings_too() -> None:
 def test_nothing_at_all_is_refused() -> None:
     with pytest.raises(UsageError, match="no measured record"):
         find([])
+    with pytest.raises(UsageError, match="only controls in 1 record: run a suite"):
+        find([made_up.record(dataclasses.replace(made_up.IDLE, purpose="control"), seconds=1.0)])
 
 
 FOREIGN = (5, -1, 1e308, True, None, "two", [], ["a", 1], [[1]], [None], {"a": [1]}, [{"name": [1]}])
@@ -311,3 +339,19 @@ def test_facts_of_a_foreign_type_are_shown_and_break_nothing(value: object) -> N
     assert "Environment" in page
     both = side_by_side(("a", records, ()), ("b", [made_up.record(made_up.IDLE, seconds=1.0)], ()))
     assert pair_tables(both)
+
+
+def test_machines_that_are_pooled_are_told_in_the_first_screen_and_among_the_remarks() -> None:
+    """A verdict over the times of two machines may be a verdict on the machines."""
+    other = made_up.ENVIRONMENT | {"cpu": "Another CPU", "usable_cores": 64}
+    law = {("al", "fused", 1): made_up.SMALL["al", "fused", 1]}
+    records = made_up.sweep(law, width=32, batch_size=16)
+    pooled = [made_up.record(r.scenario, seconds=r.seconds, round=r.round, environment=other) for r in records[::2]]
+    both = ("Made-up CPU, 2 cores", "Another CPU, 64 cores")
+    found = find(records[1::2] + pooled)
+    assert found.machines == both
+    assert "of 2 machines, pooled: Made-up CPU, 2 cores; Another CPU, 64 cores." in trust_sentence(found)
+    assert "may be the machines" in found.remarks[0].text
+    alone = find(records)
+    assert "pooled" not in trust_sentence(alone)
+    assert not any("machines" in remark.text for remark in alone.remarks)

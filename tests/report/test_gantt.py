@@ -33,6 +33,17 @@ def test_the_caption_has_both_shares_and_the_picture_has_size():
     assert imread(io.BytesIO(made.png)).shape[1] >= 800, "readable at 800 pixels"
 
 
+def test_an_ideal_that_is_longer_than_the_run_is_explained():
+    """Most steps of this run take three seconds and some one: the median is three, the mean less."""
+    ends = [3.0, 6.0, 9.0, 10.0, 11.0]
+    spans = [Span(0, k, 0, start, end) for k, (start, end) in enumerate(zip([0.0, *ends], ends, strict=False))]
+    words = gantt(trace(spans)).alt
+    assert (
+        "11\N{NARROW NO-BREAK SPACE}000 ms, ideal 15\N{NARROW NO-BREAK SPACE}000 ms. The ideal is the longer" in words
+    )
+    assert "the longer" not in gantt(trace(run(3))).alt
+
+
 def test_a_run_is_shown_whole_or_in_parts_that_hold_its_beginning_and_its_end():
     assert len(parts_of(trace(run(12)), 13.5)) == 1
     assert [part.end for part in parts_of(trace(run(30)), 31.0)] == pytest.approx([31 / 3, 62 / 3, 31.0])

@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from albench.cli import app
 from albench.errors import UsageError
+from albench.harness.scenario import Scenario
 from albench.report.projection_figures import LOOKS, projection_drawings
 from albench.report.projection_files import render_projection, with_link
 from albench.report.projection_tables import (
@@ -101,6 +102,25 @@ def test_figures_say_what_they_are_and_are_the_same_each_time(projection):
     assert projection_drawings([projection]) == [speed, check]
 
 
+def test_pipelines_are_explained_only_where_they_are_drawn(projection):
+    """A network of feature maps is not cut into stages: no M is chosen there."""
+    shared = {"hidden_layers": 8, "width": 32, "batch_size": 16, "minibatches": 20, "network": "cnn"}
+    al = Scenario(method="al", engine="serial", **shared)
+    both = [
+        made_up.record(al, seconds=0.1, task_seconds=[1e-3] * 4),
+        made_up.record(Scenario(method="bp", engine="eager", **shared), seconds=0.1),
+    ]
+    for alone in (both, both[:1]):
+        (one,) = projections_of(alone, ProjectionOptions())
+        speed = projection_drawings([one])[0]
+        assert "pipeline" not in speed.reading + speed.limits + speed_table(one).note
+        assert ("as fast as BP on one" in speed.reading) == (alone is both)
+    speed = projection_drawings([projection])[0]
+    assert "A pipeline of BP shows its best M" in speed.reading
+    assert "larger mini-batches" in speed.limits
+    assert "a pipeline's M" in speed_table(projection).note
+
+
 def test_files_are_written_and_markdown_lists_what_is_taken_for_granted(tmp_path):
     render_projection(records(), tmp_path, ProjectionOptions(), command="albench project `x`")
     names = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*"))
@@ -164,7 +184,7 @@ def test_the_command_prints_tables_errors_and_assumptions(directory):
         (["--link-latency=-5us"], "link latency is '-5us'"),
         (["--link-bandwidth", "0"], "link bandwidth is 0"),
         (["--link", "fast"], "link is 'fast'"),
-        (["--hidden-layers", "6"], "give one of 8"),
+        (["--hidden-layers", "6"], "give 8, or"),
         (["--components", "1"], "components is 1"),
     ],
 )

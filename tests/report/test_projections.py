@@ -116,6 +116,15 @@ def test_of_a_network_of_feature_maps_al_is_projected_and_pipelines_which_cut_th
         project(*records, link=Link(latency_seconds=1e-5))
 
 
+def test_times_of_several_machines_are_said_to_be_taken_for_those_of_one():
+    other = made_up.ENVIRONMENT | {"cpu": "Another CPU"}
+    (one,) = project(al_serial(), bp(environment=other))
+    words = "Times of 2 machines are taken for those of one: Made-up CPU, 2 cores; Another CPU, 2 cores."
+    assert words in one.assumptions
+    (alone,) = project(al_serial(), bp())
+    assert not any("machines" in sentence for sentence in alone.assumptions)
+
+
 def one_lane_ms(projection, method, microbatches):
     return 1e3 * curve(projection, method, microbatches).points[1].busy_seconds / projection.minibatches
 
@@ -268,7 +277,7 @@ def test_what_was_not_measured_in_time_is_no_source():
         ({"components": 2**20}, "components is 1048576: give a whole number of at most"),
         ({"components": 2}, "components is 2 and there are task times of 4"),
         ({"minibatches": 0}, "mini-batches is 0"),
-        ({"hidden_layers": 6}, "hidden layers is 6: no network of that depth was measured, give one of 8"),
+        ({"hidden_layers": 6}, "hidden layers is 6: no network of that depth was measured, give 8"),
     ],
 )
 def test_what_cannot_be_projected_onto_is_refused_in_one_line(options, words):

@@ -37,6 +37,7 @@ def test_a_share_that_rounds_to_nothing_is_not_called_nothing() -> None:
 
 def test_small_words() -> None:
     assert times(4.234) == "4.2×"
+    assert times(math.nan) == "–", "no ratio is no multiple"
     assert listed([]) == "nothing"
     assert listed(["a"]) == "a"
     assert listed(["a", "b", "c"]) == "a, b and c"
