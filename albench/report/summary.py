@@ -106,8 +106,8 @@ def summary_markdown(
     for accuracy in shown.accuracies:
         if gap := depth_gap(accuracy):
             lines += [f"- {markdown_text(accuracy.title)}: {markdown_text(accuracy_sentence(accuracy, gap))}", ""]
-        clocks = time_to_accuracy_sentences(shown.learning_on(accuracy.work))
-        lines += [*[f"- {markdown_text(words)}" for words in clocks], ""]
+        if clocks := time_to_accuracy_sentences(shown.learning_on(accuracy.work)):
+            lines += [*[f"- {markdown_text(words)}" for words in clocks], ""]
     titles = {regime.work: regime.title for regime in findings.regimes}
     resources = [resource_table(one, title=titles[one.work]) for one in shown.resources]
     paces = [
