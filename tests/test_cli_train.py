@@ -93,6 +93,10 @@ def test_ctrl_c_without_a_directory_says_that_nothing_is_kept(monkeypatch):
 BAD = {
     "recipe": (["--recipe", "mnist-mpl"], "did you mean 'mnist-mlp'"),
     "recipe's data": (["--recipe", "mnist-mlp"], "--data-dir"),
+    "a batch of more than there is": (
+        ["--batch-size", "1000000000"],
+        "batch size is 1000000000: digits has 1437 training instances, give at most so many",
+    ),
     "network": (["--network", "cn"], "unknown network 'cn'"),
     "network of images": (["--network", "cnn"], "data set digits has instances of shape [64]: it takes images"),
     "its depth": (["--network", "cnn", "--hidden-layers", "4"], "'cnn' has 8, give that or leave it out"),

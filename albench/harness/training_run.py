@@ -11,6 +11,7 @@ from typing import Any
 
 from albench.data.dataset import Dataset
 from albench.engines.batch import Batch
+from albench.errors import UsageError
 from albench.harness.case import epoch_end, trainer_options
 from albench.harness.recipe import Recipe
 from albench.methods.trainer import TrainerOptions
@@ -20,11 +21,16 @@ class TrainingRun:
     """A recipe on its data set."""
 
     def __init__(self, recipe: Recipe, dataset: Dataset) -> None:
-        """Raises `UsageError` where the data are not what the network takes."""
+        """Raises `UsageError` where the data are not what the network takes, or fewer than a mini-batch."""
         self.recipe = recipe
         self.dataset = dataset
         self.instances = len(dataset.train_y)
         """n, training instances: an epoch."""
+        if recipe.batch_size > self.instances:
+            raise UsageError(
+                f"batch size is {recipe.batch_size}: {dataset.name} has {self.instances} training instances, give at "
+                "most so many"
+            )
         self.minibatches = self.end_of(recipe.epochs)
         """N, of all epochs."""
         self.scenario = recipe.scenario(self.minibatches)

@@ -22,6 +22,8 @@ RECIPE_COMPONENTS = 2
 """Component layers of the MLP in the recipes."""
 DEPTHS = (1, 2, 3, 4, 8, 16, 32)
 """Component layers of Table 6: the paper's three, and on to ℓ = 64."""
+MOST_COMPONENTS = 4096
+"""At the paper's width that is more than any machine holds."""
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -181,8 +183,8 @@ def planned_runs(
     if components is not None:
         if found.components == (None,):
             raise UsageError(f"{target} does not vary the number of components: leave it out")
-        if unfit := [count for count in components if count < 1]:
-            raise UsageError(f"components is {unfit[0]}: give whole numbers of at least 1")
+        if unfit := [count for count in components if not 1 <= count <= MOST_COMPONENTS]:
+            raise UsageError(f"components is {unfit[0]}: give whole numbers from 1 to {MOST_COMPONENTS}")
         if len(set(components)) != len(components):
             raise UsageError(f"components are {', '.join(map(str, components))}: give each number once")
     if not seeds or min(seeds) < 0 or len(set(seeds)) != len(seeds):

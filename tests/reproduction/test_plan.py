@@ -76,6 +76,7 @@ def test_figures_name_as_many_layers_of_each_method():
         ("table7", {"datasets": ["mnist"]}, "table7 has no data set 'mnist': it has cifar10, cifar100"),
         ("table2", {"networks": ["cnn"], "methods": ["dtp"]}, "table2 has no run of these"),
         ("table5", {"components": [0]}, "components is 0"),
+        ("table6", {"components": [10**9]}, "components is 1000000000: give whole numbers from 1 to 4096"),
         ("table2", {"seeds": []}, "seeds are none"),
         ("table2", {"seeds": [1, 1]}, "seeds are 1, 1"),
         ("table2", {"seeds": [-1]}, "seeds are -1"),
