@@ -14,7 +14,6 @@ the checkpoint that it goes on from, because those epochs are trained again.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -26,7 +25,7 @@ import msgspec
 
 from albench.analysis.time_to_accuracy import CurvePoint
 from albench.errors import UsageError
-from albench.harness.records import RecordWarning
+from albench.harness.records import RecordWarning, lock_alone
 from albench.harness.scenario import Scenario
 from albench.whole_file import write_whole
 
@@ -171,24 +170,13 @@ class LogWriter:
         # A lock of its own: the log's is gone with the file that it was on, once it is replaced.
         self._lock = (directory / f".{FILE_NAME}.lock").open("wb")
         try:
-            self._take_lock(directory)
+            refusal = f"another `albench train` writes {directory}: give another directory with --out"
+            lock_alone(self._lock, directory, refusal=refusal)
             write_whole(file, b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
             self._stream: BinaryIO = file.open("ab")
         except BaseException:
             self._lock.close()
             raise
-
-    def _take_lock(self, directory: Path) -> None:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"another `albench train` writes {directory}: give another directory with --out") from None
-        except OSError as error:  # some network file systems have no locks
-            warnings.warn(
-                f"{directory} cannot be locked ({error.strerror}): let no other albench write it",
-                RecordWarning,
-                stacklevel=4,
-            )
 
     def append(self, line: Line) -> None:
         """Add one line, and return when it is on disk. Raises `OSError`; half a line is no line to who reads it."""

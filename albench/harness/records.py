@@ -21,7 +21,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import IO, Annotated, Any, Literal
 
 import msgspec
 
@@ -236,6 +236,21 @@ def _damage_words(file: Path, damaged: list[tuple[int, UsageError]]) -> str:
     return f"{reason}{more}: set aside, a sweep into {file.parent} measures such cases again"
 
 
+def lock_alone(stream: IO[bytes], path: Path, *, refusal: str) -> None:
+    """Lock a file until it is closed; raise `UsageError` with these words where another process has it locked.
+
+    `path`: what the lock is for, as a `RecordWarning` names it where the file system has no locks.
+    """
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UsageError(refusal) from None
+    except OSError as error:  # some network file systems have none
+        warnings.warn(
+            f"{path} cannot be locked ({error.strerror}): let no other albench write it", RecordWarning, stacklevel=4
+        )
+
+
 class RecordFile:
     """An append-only file of records, opened for one sweep."""
 
@@ -249,7 +264,9 @@ class RecordFile:
                 f"{directory} cannot be written ({error.strerror}): give another directory with --out"
             ) from None
         try:
-            self._lock()
+            # Two sweeps would interleave their rounds and time each other.
+            refusal = f"{self.path} is in use by another albench: wait for it or give another --out"
+            lock_alone(self._stream, self.path, refusal=refusal)
             self.existing = read(self.path)
             self._mend_last_line()
         except OSError as error:
@@ -258,19 +275,6 @@ class RecordFile:
         except BaseException:
             self._stream.close()
             raise
-
-    def _lock(self) -> None:
-        """Refuse a file that another sweep writes: the two would interleave their rounds and time each other."""
-        try:
-            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"{self.path} is in use by another albench: wait for it or give another --out") from None
-        except OSError as error:  # some network file systems have no locks
-            warnings.warn(
-                f"{self.path} cannot be locked ({error.strerror}): let no other albench write it",
-                RecordWarning,
-                stacklevel=3,
-            )
 
     def _mend_last_line(self) -> None:
         """Let the next record start on a line of its own: cut a torn line off, end a whole one."""
